@@ -1,0 +1,20 @@
+"""The nouns that every floor speaks of."""
+
+from penstock.entities.gate import Attempt, Finding, Parts, Target, Verdict
+from penstock.entities.job import JobStatus
+from penstock.entities.pipeline import Constraints, ExecutionResult, Usage
+from penstock.entities.record import RecordId, RecordStatus
+
+__all__ = [
+    "Attempt",
+    "Constraints",
+    "ExecutionResult",
+    "Finding",
+    "JobStatus",
+    "Parts",
+    "RecordId",
+    "RecordStatus",
+    "Target",
+    "Usage",
+    "Verdict",
+]

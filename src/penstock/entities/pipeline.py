@@ -1,0 +1,137 @@
+"""What a pipeline is limited to, what it cost, and what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_LIMIT: Any = Field(default=None, ge=-1)
+
+
+class Constraints(BaseModel):
+    """Limits on what a job may use; ``-1``, null and absent mean unlimited (contract A43-A48, D7)."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    max_total_tokens: int | None = _LIMIT
+    max_total_input_tokens: int | None = _LIMIT
+    max_total_output_tokens: int | None = _LIMIT
+    max_total_cached_tokens: int | None = _LIMIT
+    max_total_execution_time: float | None = _LIMIT
+    """Seconds."""
+    max_total_cost: float | None = _LIMIT
+    """US dollars."""
+
+    def find_exceeded(self, usage: Usage, seconds: float) -> str | None:
+        """The name of the first limit that is reached, in the order of the fields; None when all hold."""
+        spent = {
+            "max_total_tokens": usage.total_tokens,
+            "max_total_input_tokens": usage.input_tokens,
+            "max_total_output_tokens": usage.output_tokens,
+            "max_total_cached_tokens": usage.cached_tokens,
+            "max_total_execution_time": seconds,
+            "max_total_cost": usage.cost,
+        }
+        for name, used in spent.items():
+            limit = getattr(self, name)
+            if limit is not None and limit >= 0 and used is not None and used >= limit:
+                return name
+        return None
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether no limit is set at all."""
+        return all(value is None or value < 0 for value in self.model_dump().values())
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens, calls, money and time of one or more model calls; times are seconds since the epoch.
+
+    ``cost`` is in US dollars, and None when the price of any of the calls is unknown.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    llm_calls: int = 0
+    cost: float | None = 0.0
+    start_time: float | None = None
+    end_time: float | None = None
+    journal_hits: int = 0
+    """How many of the calls were answered by the journal instead of the provider."""
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    def add(self, other: Usage) -> None:
+        """Count ``other`` in: sums the amounts and widens the time span."""
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cached_tokens += other.cached_tokens
+        self.llm_calls += other.llm_calls
+        self.journal_hits += other.journal_hits
+        self.cost = None if self.cost is None or other.cost is None else self.cost + other.cost
+        if other.start_time is not None and (self.start_time is None or other.start_time < self.start_time):
+            self.start_time = other.start_time
+        if other.end_time is not None and (self.end_time is None or other.end_time > self.end_time):
+            self.end_time = other.end_time
+
+    def to_dict(self) -> dict[str, Any]:
+        """The usage under the contract's keys (D5)."""
+        return {
+            "total_tokens": self.total_tokens,
+            "total_input_tokens": self.input_tokens,
+            "total_output_tokens": self.output_tokens,
+            "total_cached_tokens": self.cached_tokens,
+            "start_time": self.start_time,
+            "end_time": self.end_time,
+            "total_cost": self.cost,
+            "llm_calls": self.llm_calls,
+            "journal_hits": self.journal_hits,
+        }
+
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> Usage:
+        """The usage that ``to_dict`` wrote."""
+        return cls(
+            input_tokens=facts.get("total_input_tokens", 0),
+            output_tokens=facts.get("total_output_tokens", 0),
+            cached_tokens=facts.get("total_cached_tokens", 0),
+            llm_calls=facts.get("llm_calls", 0),
+            cost=facts.get("total_cost"),
+            start_time=facts.get("start_time"),
+            end_time=facts.get("end_time"),
+            journal_hits=facts.get("journal_hits", 0),
+        )
+
+
+@dataclass(slots=True)
+class ExecutionResult:
+    """What one execution gave; unpacks as ``(result, trace, trace_id)``.
+
+    ``trace`` has one entry a step that ran: block_type, input, output, accumulated_state, execution_time
+    (seconds), and where they apply usage, verdicts and attempts.
+    """
+
+    result: dict[str, Any]
+    trace: list[dict[str, Any]]
+    trace_id: str
+    usage: Usage = field(default_factory=Usage)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.result, self.trace, self.trace_id))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as ``/execute`` answers it (D6)."""
+        return {
+            "result": self.result,
+            "trace": self.trace,
+            "trace_id": self.trace_id,
+            "usage": self.usage.to_dict(),
+        }

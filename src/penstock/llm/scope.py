@@ -1,0 +1,63 @@
+"""What a model call belongs to.
+
+The pipeline opens a scope around each attempt of a step. Calls made inside it, by whatever block and however
+deep, find it through a context variable: the journal's key takes the sample from it, and what the calls used is
+added to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from penstock.entities import Usage
+from penstock.llm.journal import Journal, JournalMode
+
+
+class Sample(NamedTuple):
+    """Which sample a call is: a repetition, another attempt or another step is another sample.
+
+    ``seed`` is the digest of the seed's variables rather than its place in the file, so that a file which
+    grew or was sorted still finds its calls in the journal.
+    """
+
+    seed: str = ""
+    repetition: int = 0
+    child: str = ""
+    step: int = 0
+    attempt: int = 1
+    index: int = 0
+    """Which of several samples of the same attempt (similarity gates compare them)."""
+
+
+@dataclass(slots=True)
+class CallScope:
+    """The sample that calls belong to, the journal they go through, and what they used so far."""
+
+    sample: Sample = Sample()
+    journal: Journal | None = None
+    mode: JournalMode = JournalMode.NORMAL
+    usage: Usage = field(default_factory=Usage)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    """One entry a call, for the trace: model, temperature, tokens, seconds, finish_reason, from_journal."""
+
+
+_scope: ContextVar[CallScope | None] = ContextVar("penstock_call_scope", default=None)
+
+
+def current_scope() -> CallScope | None:
+    """The scope that calls made here belong to."""
+    return _scope.get()
+
+
+@contextmanager
+def scope(call_scope: CallScope) -> Iterator[CallScope]:
+    """Make ``call_scope`` the one that calls inside the ``with`` belong to."""
+    token = _scope.set(call_scope)
+    try:
+        yield call_scope
+    finally:
+        _scope.reset(token)

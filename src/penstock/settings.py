@@ -1,0 +1,90 @@
+"""What the environment says, read in one place.
+
+Every variable can also stand in a ``.env`` file in the working directory; the environment wins.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from penstock.errors import ConfigurationError
+
+EMBEDDED_MODEL = "embedded/smollm2-135m"
+"""The model that runs inside penstock, used when no other is configured."""
+
+_TRUE = {"true", "1", "yes"}
+
+
+def _is_true(value: object) -> object:
+    return value.strip().lower() in _TRUE if isinstance(value, str) else value
+
+
+Switch = Annotated[bool, BeforeValidator(_is_true)]
+"""True for ``true``, ``1`` and ``yes`` in any case; anything else is false."""
+
+
+class Settings(BaseSettings):
+    """The settings of this process; names in the environment are the upper-case field names."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore")
+
+    llm_endpoint: str = "http://localhost:11434/api/generate"
+    llm_api_key: SecretStr = SecretStr("")
+    llm_model: str = "llama3"
+    openai_api_key: SecretStr = SecretStr("")
+    openai_base_url: str = "https://api.openai.com/v1"
+    llm_timeout: float = Field(120.0, gt=0, description="Seconds that one request may take.")
+    llm_deadline: float = Field(600.0, gt=0, description="Seconds that one call may take, retries included.")
+    llm_concurrency: int = Field(64, ge=1, description="The most requests in flight to one provider and model.")
+    embedded_model_path: Path | None = None
+
+    database_path: Path = Path("data/qa_records.db")
+    database_url: str | None = None
+    user_blocks: Path = Path("user_blocks")
+    user_templates: Path = Path("user_templates")
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_token: SecretStr = SecretStr("")
+    max_running_jobs: int = Field(1, ge=1)
+
+    debug: Switch = False
+    log_format: Literal["text", "json"] = "text"
+
+    @field_validator("embedded_model_path", "database_url", mode="before")
+    @classmethod
+    def _blank_is_absent(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def model_configured(self) -> bool:
+        """Whether the user named an endpoint or a model; if not, the embedded model answers."""
+        return bool(self.model_fields_set & {"llm_endpoint", "llm_model"})
+
+    @property
+    def default_model(self) -> str:
+        """The model of a block that names none."""
+        return self.llm_model if self.model_configured else EMBEDDED_MODEL
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once; raises ConfigurationError when one of them cannot be used."""
+    try:
+        return Settings()  # values come from the environment
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = ".".join(str(part) for part in fault["loc"]).upper()
+        raise ConfigurationError(f"The setting {name} cannot be used: {fault['msg']}") from error
+
+
+def find_variable(name: str) -> str | None:
+    """An environment variable that belongs to somebody else's convention, such as ``NO_COLOR``."""
+    import os
+
+    return os.environ.get(name)
