@@ -1,0 +1,1 @@
+"""Blocks are the steps of a pipeline."""
