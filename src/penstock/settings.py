@@ -38,9 +38,12 @@ class Settings(BaseSettings):
     llm_model: str = "llama3"
     openai_api_key: SecretStr = SecretStr("")
     openai_base_url: str = "https://api.openai.com/v1"
-    llm_timeout: float = Field(120.0, gt=0, description="Seconds that one request may take.")
-    llm_deadline: float = Field(600.0, gt=0, description="Seconds that one call may take, retries included.")
-    llm_concurrency: int = Field(64, ge=1, description="The most requests in flight to one provider and model.")
+    llm_timeout: float = Field(default=120.0, gt=0)
+    """Seconds that one request may take."""
+    llm_deadline: float = Field(default=600.0, gt=0)
+    """Seconds that one call may take, retries included; waiting out a rate limit does not count."""
+    llm_concurrency: int = Field(default=64, ge=1)
+    """The most requests in flight to one provider and model."""
     embedded_model_path: Path | None = None
 
     database_path: Path = Path("data/qa_records.db")
@@ -51,7 +54,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8000
     api_token: SecretStr = SecretStr("")
-    max_running_jobs: int = Field(1, ge=1)
+    max_running_jobs: int = Field(default=1, ge=1)
 
     debug: Switch = False
     log_format: Literal["text", "json"] = "text"
@@ -81,10 +84,3 @@ def get_settings() -> Settings:
         fault = error.errors()[0]
         name = ".".join(str(part) for part in fault["loc"]).upper()
         raise ConfigurationError(f"The setting {name} cannot be used: {fault['msg']}") from error
-
-
-def find_variable(name: str) -> str | None:
-    """An environment variable that belongs to somebody else's convention, such as ``NO_COLOR``."""
-    import os
-
-    return os.environ.get(name)

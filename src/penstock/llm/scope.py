@@ -1,8 +1,8 @@
 """What a model call belongs to.
 
 The pipeline opens a scope around each attempt of a step. Calls made inside it, by whatever block and however
-deep, find it through a context variable: the journal's key takes the sample from it, and what the calls used is
-added to it.
+deep, find it through a context variable: the journal's key takes the sample from it, and what the calls used
+is added to it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
 class CallScope:
     """The sample that calls belong to, the journal they go through, and what they used so far."""
 
-    sample: Sample = Sample()
+    sample: Sample = field(default_factory=Sample)
     journal: Journal | None = None
     mode: JournalMode = JournalMode.NORMAL
     usage: Usage = field(default_factory=Usage)

