@@ -2,7 +2,8 @@
 
     PipelineError                 the base: one sentence, and its facts
     ├── BadInputError             what was given cannot be used (a file, a setting, a request)
-    │   └── DefinitionError       a pipeline that cannot run as it is written
+    │   ├── DefinitionError       a pipeline that cannot run as it is written
+    │   └── TooLargeError         more bytes than are taken
     ├── BlockNotFoundError        no block of that type
     ├── GateNotFoundError         no gate of that type
     ├── BlockExecutionError       a block failed while it ran
@@ -42,6 +43,10 @@ class DefinitionError(BadInputError):
     """A pipeline definition that cannot run as it is written."""
 
 
+class TooLargeError(BadInputError):
+    """What was given has more bytes than are taken; ``detail``: limit_bytes."""
+
+
 class BlockNotFoundError(PipelineError):
     """No block of that type; ``detail``: block_type, available_blocks."""
 
@@ -55,7 +60,10 @@ class BlockExecutionError(PipelineError):
 
 
 class ValidationError(PipelineError):
-    """A block returned undeclared fields; ``detail``: block_type, declared_outputs, actual_outputs, extra_fields."""
+    """A block returned fields that it did not declare.
+
+    ``detail``: block_type, declared_outputs, actual_outputs, extra_fields.
+    """
 
 
 class TemplateError(PipelineError):
