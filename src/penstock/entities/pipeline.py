@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from penstock.errors import PipelineError
+
 _LIMIT: Any = Field(default=None, ge=-1)
 
 
@@ -123,15 +125,29 @@ class ExecutionResult:
     trace: list[dict[str, Any]]
     trace_id: str
     usage: Usage = field(default_factory=Usage)
+    initial: dict[str, Any] = field(default_factory=dict)
+    """The state that the execution started from."""
+    child: str = ""
+    """Which child of a multiplier this is; empty when the pipeline does not multiply."""
+    error: PipelineError | None = None
+    """Why the execution ended early; ``result`` is then the state that was reached."""
+
+    @property
+    def attempts(self) -> int:
+        """How often the most-healed step was made; 1 when nothing was healed."""
+        return max((len(entry.get("attempts", ())) for entry in self.trace), default=1) or 1
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.result, self.trace, self.trace_id))
 
     def to_dict(self) -> dict[str, Any]:
         """The result as ``/execute`` answers it (D6)."""
-        return {
+        facts = {
             "result": self.result,
             "trace": self.trace,
             "trace_id": self.trace_id,
             "usage": self.usage.to_dict(),
         }
+        if self.error is not None:
+            facts["error"] = {"error": self.error.message, "detail": self.error.detail}
+        return facts

@@ -2,8 +2,8 @@
 
 A block asks ``await llm.complete(messages, model=…, schema=…)`` and gets a Completion. Which provider, how
 often to try again, how many at once, what is in the journal and what it cost is settled behind this door.
-Whoever runs blocks opens a ``scope`` around them, which says what sample the calls belong to and collects what
-they used.
+Whoever runs blocks opens a ``scope`` around them, which says what sample the calls belong to and collects
+what they used.
 """
 
 from penstock.llm.client import Client, complete, current_client, use_client

@@ -7,11 +7,14 @@ is added to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, NamedTuple
+
+import orjson
 
 from penstock.entities import Usage
 from penstock.llm.journal import Journal, JournalMode
@@ -31,6 +34,14 @@ class Sample(NamedTuple):
     attempt: int = 1
     index: int = 0
     """Which of several samples of the same attempt (similarity gates compare them)."""
+    round: int = 0
+    """How often the record was tried again from the start of this step, after its gates refused it."""
+
+
+def seed_digest(variables: Mapping[str, Any]) -> str:
+    """A short, stable digest of a seed's variables, for ``Sample.seed``: the same for the same JSON."""
+    text = orjson.dumps(variables, default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    return blake2b(text, digest_size=12).hexdigest()
 
 
 @dataclass(slots=True)

@@ -1,0 +1,308 @@
+"""A pipeline: a list of steps over a state that accumulates."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from penstock import llm
+from penstock.blocks.base import BaseMultiplierBlock
+from penstock.blocks.registry import BlockRegistry
+from penstock.blocks.registry import default_registry as default_blocks
+from penstock.entities import Constraints, ExecutionResult, Usage
+from penstock.errors import (
+    BlockExecutionError,
+    DefinitionError,
+    PipelineError,
+    StorageError,
+    ValidationError,
+)
+from penstock.gates import GateRegistry
+from penstock.gates import default_registry as default_gates
+from penstock.workflow.check import load_definition
+from penstock.workflow.snapshot import snapshot
+from penstock.workflow.step import RunContext, Step, StepEvent, StepFailure
+
+logger = logging.getLogger("penstock.workflow")
+
+MULTIPLIER_FIRST = "Multiplier block must be first in pipeline"
+ONE_MULTIPLIER = "Only one multiplier block allowed per pipeline"
+
+
+@dataclass(slots=True)
+class Child:
+    """A state to run the pipeline's steps over: the seed's own, or one of those that a multiplier made of it."""
+
+    state: dict[str, Any]
+    name: str = ""
+    """The child's path; empty when the pipeline does not multiply."""
+    initial: dict[str, Any] = field(default_factory=dict)
+    """What the multiplier was given."""
+    trace: tuple[dict[str, Any], ...] = ()
+    """The multiplier's own entry, which the child's trace begins with."""
+
+
+class Pipeline:
+    """Steps that run strictly in order, each seeing everything that those before it made.
+
+    >>> pipeline = Pipeline("Shout", [{"type": "ValidatorBlock", "config": {"min_length": 1}}])
+    >>> result, trace, trace_id = await pipeline.execute({"text": "hello"})  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        name: str,
+        blocks: Sequence[Mapping[str, Any]],
+        *,
+        block_registry: BlockRegistry | None = None,
+        gate_registry: GateRegistry | None = None,
+        **extra: Any,
+    ) -> None:
+        """Build the steps; raises BlockNotFoundError, GateNotFoundError or DefinitionError if one cannot be.
+
+        ``extra`` is whatever else the definition holds (description, constraints, layout …); it is kept.
+        """
+        self.name = name
+        self._definition = {"name": name, **extra, "blocks": [dict(block) for block in blocks]}
+        block_registry = block_registry or default_blocks()
+        gate_registry = gate_registry or default_gates()
+        self.steps = [
+            Step(number, definition, block_registry, gate_registry)
+            for number, definition in enumerate(blocks, start=1)
+        ]
+        multipliers = [step.number for step in self.steps if step.is_multiplier]
+        if len(multipliers) > 1:
+            raise DefinitionError(ONE_MULTIPLIER, detail={"steps": multipliers})
+        if multipliers and multipliers != [1]:
+            raise DefinitionError(MULTIPLIER_FIRST, detail={"steps": multipliers})
+        self.constraints = _read_constraints(extra.get("constraints"))
+
+    @classmethod
+    def load_from_dict(cls, definition: Mapping[str, Any], **registries: Any) -> Pipeline:
+        """The pipeline that ``definition`` (name, blocks, …) describes."""
+        known = {key: value for key, value in definition.items() if key not in {"name", "blocks"}}
+        return cls(definition.get("name", ""), definition.get("blocks") or [], **registries, **known)
+
+    @classmethod
+    def load(cls, path: str | Path, **registries: Any) -> Pipeline:
+        """The pipeline in a YAML or JSON file; raises DefinitionError with the line when it is malformed."""
+        definition, _ = load_definition(path)
+        return cls.load_from_dict(definition, **registries)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The definition; ``load_from_dict`` makes the same pipeline of it."""
+        return snapshot(self._definition)  # type: ignore[no-any-return]  # a dict gives a dict
+
+    @property
+    def is_multiplier(self) -> bool:
+        """Whether one seed gives several records."""
+        return bool(self.steps) and self.steps[0].is_multiplier
+
+    async def execute(
+        self, data: Mapping[str, Any], context: RunContext | None = None
+    ) -> ExecutionResult | list[ExecutionResult]:
+        """Run all steps over a copy of ``data``; a multiplier pipeline gives a list, one result a child.
+
+        Raises BlockExecutionError, or ValidationError, when a step fails. A child that fails does not stop the
+        others: its result carries the ``error``.
+        """
+        results = [result async for result in self.stream(data, context)]
+        if self.is_multiplier:
+            return results
+        if results[0].error is not None:
+            raise results[0].error
+        return results[0]
+
+    async def stream(
+        self, data: Mapping[str, Any], context: RunContext | None = None
+    ) -> AsyncIterator[ExecutionResult]:
+        """The results one by one as they are made; a failure is a result with an ``error``."""
+        context = context or RunContext()
+        for child in await self.expand(data, context):
+            yield await self.run_child(child, context)
+
+    async def expand(self, data: Mapping[str, Any], context: RunContext | None = None) -> list[Child]:
+        """The states that ``data`` becomes: itself, or a multiplier's children.
+
+        Raises BlockExecutionError when the multiplier fails.
+        """
+        state: dict[str, Any] = snapshot(dict(data))
+        if not self.is_multiplier:
+            return [Child(state)]
+        step = self.steps[0]
+        block = step.block
+        if not isinstance(block, BaseMultiplierBlock):
+            raise DefinitionError(f"'{step.type}' multiplies and must derive from BaseMultiplierBlock.")
+        context = context or RunContext()
+        started = time.perf_counter()
+        try:
+            with llm.scope(
+                llm.CallScope(context.sample._replace(step=1), context.journal, context.mode, context.usage)
+            ):
+                made = await block.multiply(snapshot(state))
+        except StorageError:
+            raise
+        except Exception as error:
+            raise _block_error(step, error, state) from error
+        seconds = time.perf_counter() - started
+        kept = {key: value for key, value in state.items() if key not in block.consumes}
+        return [_make_child(step, index, state, kept, chunk, seconds) for index, chunk in enumerate(made)]
+
+    async def run_child(self, child: Child, context: RunContext | None = None) -> ExecutionResult:
+        """Run the steps over one state; never raises for what a step did, only for what nothing can go on after.
+
+        Raises StorageError when the journal cannot be kept.
+        """
+        context = replace(context, usage=Usage()) if context else RunContext()
+        context.trace_id = trace_id = str(uuid.uuid4())
+        context.sample = context.sample._replace(child=child.name)
+        started = time.time()
+        logger.info("[%s] Starting pipeline '%s' with %d blocks", trace_id, self.name, len(self.steps))
+        outcome = ExecutionResult(
+            child.state, list(child.trace), trace_id, context.usage, child.initial or child.state, child.name
+        )
+        for step in self.steps[len(child.trace) :]:
+            if not await self._run_step(step, outcome, context):
+                break
+        else:
+            self._settle_output(outcome)
+            logger.info(
+                "[%s] Pipeline '%s' completed in %.3fs", trace_id, self.name, time.time() - started
+            )
+        context.usage.start_time, context.usage.end_time = started, time.time()
+        outcome.result = snapshot(outcome.result)
+        return outcome
+
+    async def _run_step(self, step: Step, outcome: ExecutionResult, context: RunContext) -> bool:
+        """Run one step and add to the outcome; False when it failed and the outcome says why."""
+        state = outcome.result
+        self._tell(context, "started", step)
+        logger.debug("[%s] Executing %s (%d/%d)", context.trace_id, step.type, step.number, len(self.steps))
+        try:
+            entry = await step.run(state, context)
+        except StepFailure as failure:
+            if isinstance(failure.cause, StorageError):
+                raise failure.cause from None
+            outcome.error = _block_error(step, failure.cause, state)
+            entry = failure.entry
+            entry["accumulated_state"] = state
+            entry["error"] = outcome.error.message
+            outcome.trace.append(entry)
+            logger.error("[%s] step %d: %s", context.trace_id, step.number, outcome.error.message)
+            return False
+        entry["accumulated_state"] = outcome.result = {**state, **entry["output"]}
+        outcome.trace.append(entry)
+        logger.debug("[%s] %s completed in %.3fs", context.trace_id, step.type, entry["execution_time"])
+        self._tell(context, "finished", step)
+        return True
+
+    def _settle_output(self, outcome: ExecutionResult) -> None:
+        """``pipeline_output``: what a block set, else ``assistant``, else the last block's first output."""
+        if not self.steps or "pipeline_output" in outcome.result:
+            return
+        state, outputs = outcome.result, self.steps[-1].outputs
+        if "assistant" in state:
+            chosen = state["assistant"]
+        else:
+            chosen = state.get(outputs[0], "") if outputs else ""
+        outcome.result = {**state, "pipeline_output": chosen}
+        outcome.trace[-1]["accumulated_state"] = outcome.result
+
+    def _tell(self, context: RunContext, kind: Any, step: Step) -> None:
+        if context.on_step is not None:
+            context.on_step(StepEvent(kind, step.number, len(self.steps), step.type))
+
+    async def run(
+        self,
+        seeds: Iterable[Mapping[str, Any]],
+        *,
+        concurrency: int = 8,
+        journal: llm.Journal | None = None,
+    ) -> list[ExecutionResult]:
+        """Run the pipeline over seeds, ``concurrency`` at a time, and return the results in the seeds' order.
+
+        A seed is its variables, or ``{"metadata": variables, "repetitions": n}``. Failures are results with an
+        ``error``. Everything stays in memory; ``penstock.run`` streams to disk and survives being killed.
+        """
+        items = [
+            (seed, repetition)
+            for seed, repetitions in map(_read_seed, seeds)
+            for repetition in range(repetitions)
+        ]
+        results: list[list[ExecutionResult]] = [[] for _ in items]
+        waiting = iter(enumerate(items))
+
+        async def work() -> None:
+            for index, (seed, repetition) in waiting:
+                context = RunContext(sample=llm.Sample(llm.seed_digest(seed), repetition), journal=journal)
+                results[index] = [result async for result in self.stream(seed, context)]
+
+        async with AsyncExitStack() as stack:
+            client = llm.find_client() or await stack.enter_async_context(llm.Client())
+            stack.enter_context(llm.use_client(client))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(concurrency, len(items))):
+                    group.create_task(work())
+        return [result for made in results for result in made]
+
+
+def _make_child(
+    step: Step,
+    index: int,
+    given: dict[str, Any],
+    kept: dict[str, Any],
+    chunk: dict[str, Any],
+    seconds: float,
+) -> Child:
+    state = {**kept, **chunk}
+    entry = {
+        "block_type": step.type,
+        "input": given,
+        "output": chunk,
+        "accumulated_state": state,
+        "execution_time": seconds,
+    }
+    return Child(state, str(index), given, (entry,))
+
+
+def _block_error(step: Step, cause: Exception, state: dict[str, Any]) -> PipelineError:
+    """The error of a step that failed; what it returned wrongly stays a ValidationError (contract A8-A10)."""
+    if isinstance(cause, ValidationError):
+        return cause
+    reason = cause.message if isinstance(cause, PipelineError) else str(cause) or type(cause).__name__
+    known = cause.detail if isinstance(cause, PipelineError) else {}
+    error = BlockExecutionError(
+        f"Block '{step.type}' failed at step {step.number}: {reason}",
+        detail={**known, "block_type": step.type, "step": step.number, "error": reason, "input": state},
+    )
+    error.__cause__ = cause
+    return error
+
+
+def _read_constraints(value: Any) -> Constraints:
+    from pydantic import ValidationError as InvalidModelError
+
+    try:
+        return Constraints.model_validate(value or {})
+    except InvalidModelError as error:
+        fault = error.errors()[0]
+        name = ".".join(map(str, fault["loc"])) or "constraints"
+        raise DefinitionError(
+            f"The constraint {name} cannot be used: {fault['msg']}; give a number, or -1 for no limit.",
+            detail={"constraint": name},
+        ) from error
+
+
+def _read_seed(seed: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+    """A seed's variables and repetitions, from either of its two forms."""
+    if isinstance(seed.get("metadata"), Mapping) and seed.keys() <= {"metadata", "repetitions"}:
+        repetitions = seed.get("repetitions", 1)
+        return seed["metadata"], repetitions if type(repetitions) is int else 1
+    return seed, 1

@@ -1,0 +1,226 @@
+"""A step: a block with its settings, its gates and its way of healing. The one place where a step runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from penstock import llm
+from penstock.blocks.base import BaseBlock, BaseMultiplierBlock
+from penstock.blocks.registry import BlockRegistry
+from penstock.entities import Attempt, Parts, Target, Usage
+from penstock.errors import DefinitionError, HealingError, ValidationError
+from penstock.gates import AttemptRecord, BaseGate, GateRegistry, HealPolicy, heal, medoid, parts_named
+from penstock.workflow.snapshot import snapshot
+
+logger = logging.getLogger("penstock.workflow")
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvent:
+    """News of a step, for whoever listens to an execution."""
+
+    kind: Literal["started", "finished"]
+    number: int
+    """From 1."""
+    total: int
+    block_type: str
+
+
+@dataclass(slots=True)
+class RunContext:
+    """What an execution carries from step to step: who it is, where its calls are kept, who listens."""
+
+    trace_id: str = ""
+    sample: llm.Sample = field(default_factory=llm.Sample)
+    journal: llm.Journal | None = None
+    mode: llm.JournalMode = llm.JournalMode.NORMAL
+    usage: Usage = field(default_factory=Usage)
+    retry_from: int | None = None
+    """The step whose gates refused the record before: from here on its calls are new samples."""
+    round: int = 0
+    """Which new sample, when ``retry_from`` is set."""
+    on_step: Callable[[StepEvent], None] | None = None
+
+
+class StepFailure(Exception):  # noqa: N818 (never leaves this floor: it carries a step's entry past the raise)
+    """A step failed; ``entry`` is its part of the trace, with every attempt."""
+
+    def __init__(self, entry: dict[str, Any], cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.entry = entry
+        self.cause = cause
+
+
+class Step:
+    """One entry of a pipeline's ``blocks``, ready to run; serves many records at once."""
+
+    def __init__(
+        self, number: int, definition: Mapping[str, Any], blocks: BlockRegistry, gates: GateRegistry
+    ) -> None:
+        """Build the step that ``definition`` describes; raises DefinitionError, BlockNotFoundError, …"""
+        self.number = number
+        self.type: str = definition["type"]
+        self.config: dict[str, Any] = dict(definition.get("config") or {})
+        self.block = blocks.create(self.type, self.config)
+        self.outputs = list(self.block.outputs)
+        self.samples = int(definition.get("samples", 1))
+        policy = definition.get("heal")
+        self.policy = HealPolicy.from_config(policy) if policy is not None else None
+        self._first_temperature = self.policy.first_temperature() if self.policy else None
+        named = definition.get("gates") or []
+        self.gates = [gates.create(gate["type"], dict(gate.get("config") or {})) for gate in named]
+        for gate in self.gates:
+            self._refuse_unmade_parts(gate)
+        self._schema_gate = self._make_schema_gate(gates, already={gate["type"] for gate in named})
+        if self._schema_gate is not None:
+            self.gates.insert(0, self._schema_gate)
+        self._declared = frozenset(self.outputs)
+
+    @property
+    def is_multiplier(self) -> bool:
+        """Whether the step makes several states out of one."""
+        return isinstance(self.block, BaseMultiplierBlock) or self.block.is_multiplier
+
+    def _refuse_unmade_parts(self, gate: BaseGate) -> None:
+        for part in parts_named(gate, self.outputs[0] if self.outputs else None):
+            if part.split(".", 1)[0] not in self.outputs:
+                raise DefinitionError(
+                    f"Step {self.number} ({self.type}): {type(gate).__name__} looks at '{part}', which the step "
+                    f"does not make; it makes {', '.join(self.outputs) or 'nothing'}.",
+                    detail={"step": self.number, "gate": type(gate).__name__, "part": part},
+                )
+
+    def _make_schema_gate(self, gates: GateRegistry, already: set[str]) -> BaseGate | None:
+        """A block that promises a schema is held to it wherever its output is judged at all."""
+        schema = self.block.expects_schema(self.config)
+        if schema is None or "JSONSchemaGate" in already or not (self.gates or self.policy):
+            return None
+        return gates.create("JSONSchemaGate", {"json_schema": schema, "part": self.outputs[0]})
+
+    async def run(self, state: dict[str, Any], context: RunContext) -> dict[str, Any]:
+        """Make, judge and heal the step's output; returns the step's trace entry without accumulated_state.
+
+        Raises StepFailure with the entry as far as it came.
+        """
+        started = time.perf_counter()
+        entry: dict[str, Any] = {"block_type": self.type, "input": state, "output": {}}
+        usage = Usage()
+        calls: list[dict[str, Any]] = []
+        attempts: list[dict[str, Any]] = []
+
+        async def make(attempt: Attempt, given: dict[str, Any]) -> Parts:
+            if self.samples == 1:
+                return Parts(await self._make_once(attempt, given, context, usage, calls, 0))
+            made = await asyncio.gather(
+                *(
+                    self._make_once(attempt, given, context, usage, calls, index)
+                    for index in range(self.samples)
+                )
+            )
+            return Parts(made[medoid(made)], samples=made)
+
+        try:
+            parts = await make(Attempt(1), state)
+            if self.gates:
+                parts = await self._heal(parts, make, state, entry, attempts)
+            entry["output"] = dict(parts)
+        except Exception as error:
+            raise StepFailure(entry, error) from error
+        finally:
+            entry["execution_time"] = time.perf_counter() - started
+            if calls:
+                entry["usage"] = usage.to_dict()
+                entry["calls"] = calls
+                context.usage.add(usage)
+            if attempts:
+                entry["attempts"] = attempts
+        return entry
+
+    async def _make_once(
+        self,
+        attempt: Attempt,
+        state: dict[str, Any],
+        context: RunContext,
+        usage: Usage,
+        calls: list[dict[str, Any]],
+        index: int,
+    ) -> dict[str, Any]:
+        again = context.round if context.retry_from is not None and self.number >= context.retry_from else 0
+        sample = context.sample._replace(
+            step=self.number, attempt=attempt.number, index=index, round=again
+        )
+        with llm.scope(llm.CallScope(sample, context.journal, context.mode, usage, calls)):
+            if attempt.number > 1:
+                made = await self.block.regenerate(snapshot(state), attempt)
+            elif self._first_temperature is not None:
+                target = Target(temperature=self._first_temperature)
+                first = Attempt(1, dict.fromkeys(self.outputs, target))
+                made = await self.block.regenerate(snapshot(state), first)
+            else:
+                made = await self.block.execute(snapshot(state))
+        self._refuse_undeclared(made)
+        return snapshot(made)  # type: ignore[no-any-return]  # a dict gives a dict
+
+    async def _heal(
+        self,
+        parts: Parts,
+        make: Callable[[Attempt, dict[str, Any]], Any],
+        state: dict[str, Any],
+        entry: dict[str, Any],
+        attempts: list[dict[str, Any]],
+    ) -> Parts:
+        last = parts
+
+        async def remake(attempt: Attempt) -> Parts:
+            nonlocal last
+            last = await make(attempt, {**state, **last})
+            return last
+
+        def keep(attempt: AttemptRecord) -> None:
+            attempts.append(attempt.to_dict())
+
+        try:
+            healed = await heal(parts, remake, self.gates, self.policy, state=state, on_attempt=keep)
+        except HealingError as error:
+            entry["output"] = dict(last)
+            if self._is_unread_answer(error, last):
+                return last
+            raise
+        entry["verdicts"] = [
+            {"gate": verdict.gate, "passed": verdict.passed, "skipped": verdict.skipped}
+            for verdict in healed.verdicts
+        ]
+        return healed.parts
+
+    def _is_unread_answer(self, error: HealingError, parts: Parts) -> bool:
+        """Whether all that is left to say is that the text is no JSON, and nobody asked for a gate on it.
+
+        Such a text is kept as ``raw_response`` rather than lost (contract A88).
+        """
+        if self._schema_gate is None or len(self.gates) > 1:
+            return False
+        answer = parts.get(self.outputs[0])
+        return isinstance(answer, dict) and set(answer) == {"raw_response"} and bool(error.detail)
+
+    def _refuse_undeclared(self, made: Any) -> None:
+        if not isinstance(made, dict):
+            raise TypeError(f"execute must return a dict, not {type(made).__name__}")
+        if made.keys() <= self._declared:
+            return
+        extra = [key for key in made if key not in self._declared]
+        raise ValidationError(
+            f"Block '{self.type}' returned undeclared fields: {', '.join(map(str, extra))}",
+            detail={
+                "block_type": self.type,
+                "declared_outputs": self.outputs,
+                "actual_outputs": list(made),
+                "extra_fields": extra,
+            },
+        )
+
+
