@@ -1,0 +1,72 @@
+"""Fixtures that all tests share, and the walls between tests and the machine that they run on."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["DATABASE_PATH"] = "data/test_qa_records.db"  # before anything of penstock is imported
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from penstock.settings import Settings, get_settings
+from support.model_server import Answer, ModelServer
+
+PROJECT = Path(__file__).parent.parent
+_KEPT = {"database_path"}
+
+for _field in Settings.model_fields.keys() - _KEPT:
+    for _name in (_field, _field.upper()):
+        os.environ.pop(_name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _test_database() -> Iterator[None]:
+    """Start and end without the database that tests use."""
+    database = Path(os.environ["DATABASE_PATH"]).absolute()
+    for end in ("", "-wal", "-shm"):
+        database.with_name(database.name + end).unlink(missing_ok=True)
+    yield
+    for end in ("", "-wal", "-shm"):
+        database.with_name(database.name + end).unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run each test in its own empty folder, so that it sees no ``.env`` or ``data/`` of the developer."""
+    monkeypatch.chdir(tmp_path)
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[ModelServer]:
+    """A provider that answers ``echo: <last user message>`` until it is told otherwise."""
+    async with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def script(model: ModelServer) -> Callable[..., ModelServer]:
+    """``script("x = 1", "def broken(:")``: the model gives these answers in order, then echoes."""
+
+    def _script(*replies: Answer) -> ModelServer:
+        return model.then(*replies)
+
+    return _script
+
+
+@pytest.fixture
+def settings(model: ModelServer, tmp_path: Path) -> Settings:
+    """Settings whose model is the scripted one and whose database is the test's own."""
+    return Settings(
+        llm_endpoint=model.url,
+        llm_model="gpt-x",
+        llm_api_key=SecretStr("sk-test-0123456789"),
+        database_path=tmp_path / "test_qa_records.db",
+    )
