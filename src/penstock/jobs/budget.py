@@ -76,7 +76,7 @@ class Budget:
         return None if self._unlimited else self.constraints.find_exceeded(self.spent, self.seconds)
 
     def _spent_before(self) -> bool:
-        """Whether earlier runs had reached a limit already; a limit of 0 still allows the first record (A46)."""
+        """Whether earlier runs had reached a limit; a limit of 0 still allows the first record (A46)."""
         return any(self._at_start) and self.find_exceeded() is not None
 
     @staticmethod

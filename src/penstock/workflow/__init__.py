@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from penstock.workflow.check import Problem, check, load_definition, required_variables
 from penstock.workflow.pipeline import Child, Pipeline
+from penstock.workflow.snapshot import snapshot
 from penstock.workflow.step import RunContext, Step, StepEvent
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "check",
     "load_definition",
     "required_variables",
+    "snapshot",
 ]

@@ -38,7 +38,7 @@ ONE_MULTIPLIER = "Only one multiplier block allowed per pipeline"
 
 @dataclass(slots=True)
 class Child:
-    """A state to run the pipeline's steps over: the seed's own, or one of those that a multiplier made of it."""
+    """A state to run the steps over: the seed's own, or one of those that a multiplier made of it."""
 
     state: dict[str, Any]
     name: str = ""
@@ -110,8 +110,8 @@ class Pipeline:
     ) -> ExecutionResult | list[ExecutionResult]:
         """Run all steps over a copy of ``data``; a multiplier pipeline gives a list, one result a child.
 
-        Raises BlockExecutionError, or ValidationError, when a step fails. A child that fails does not stop the
-        others: its result carries the ``error``.
+        Raises BlockExecutionError, or ValidationError, when a step fails. A child that fails does not stop
+        the others: its result carries the ``error``.
         """
         results = [result async for result in self.stream(data, context)]
         if self.is_multiplier:
@@ -156,7 +156,7 @@ class Pipeline:
         return [_make_child(step, index, state, kept, chunk, seconds) for index, chunk in enumerate(made)]
 
     async def run_child(self, child: Child, context: RunContext | None = None) -> ExecutionResult:
-        """Run the steps over one state; never raises for what a step did, only for what nothing can go on after.
+        """Run the steps over one state; what goes wrong in a step is the result's ``error``.
 
         Raises StorageError when the journal cannot be kept.
         """
@@ -173,9 +173,7 @@ class Pipeline:
                 break
         else:
             self._settle_output(outcome)
-            logger.info(
-                "[%s] Pipeline '%s' completed in %.3fs", trace_id, self.name, time.time() - started
-            )
+            logger.info("[%s] Pipeline '%s' completed in %.3fs", trace_id, self.name, time.time() - started)
         context.usage.start_time, context.usage.end_time = started, time.time()
         outcome.result = snapshot(outcome.result)
         return outcome
@@ -208,10 +206,8 @@ class Pipeline:
         if not self.steps or "pipeline_output" in outcome.result:
             return
         state, outputs = outcome.result, self.steps[-1].outputs
-        if "assistant" in state:
-            chosen = state["assistant"]
-        else:
-            chosen = state.get(outputs[0], "") if outputs else ""
+        first = state.get(outputs[0], "") if outputs else ""
+        chosen = state.get("assistant", first)
         outcome.result = {**state, "pipeline_output": chosen}
         outcome.trace[-1]["accumulated_state"] = outcome.result
 
@@ -228,8 +224,8 @@ class Pipeline:
     ) -> list[ExecutionResult]:
         """Run the pipeline over seeds, ``concurrency`` at a time, and return the results in the seeds' order.
 
-        A seed is its variables, or ``{"metadata": variables, "repetitions": n}``. Failures are results with an
-        ``error``. Everything stays in memory; ``penstock.run`` streams to disk and survives being killed.
+        A seed is its variables, or ``{"metadata": variables, "repetitions": n}``. Failures are results with
+        an ``error``. Everything stays in memory; ``penstock.run`` streams to disk and survives being killed.
         """
         items = [
             (seed, repetition)

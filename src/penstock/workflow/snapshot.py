@@ -11,8 +11,8 @@ _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 def snapshot(value: Any) -> Any:
     """A copy of ``value`` that shares nothing mutable with it.
 
-    States are JSON in nearly every pipeline, and for those this is some twenty times faster than ``deepcopy``,
-    which still serves whatever else a block may put there. What cannot be copied at all is shared.
+    States are JSON in nearly every pipeline, and for those this is some twenty times faster than
+    ``deepcopy``, which still serves whatever else a block may put there. What cannot be copied at all is shared.
     """
     kind = type(value)
     if kind in _IMMUTABLE:

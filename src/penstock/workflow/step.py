@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from penstock import llm
-from penstock.blocks.base import BaseBlock, BaseMultiplierBlock
+from penstock.blocks.base import BaseMultiplierBlock
 from penstock.blocks.registry import BlockRegistry
 from penstock.entities import Attempt, Parts, Target, Usage
 from penstock.errors import DefinitionError, HealingError, ValidationError
@@ -90,8 +90,8 @@ class Step:
         for part in parts_named(gate, self.outputs[0] if self.outputs else None):
             if part.split(".", 1)[0] not in self.outputs:
                 raise DefinitionError(
-                    f"Step {self.number} ({self.type}): {type(gate).__name__} looks at '{part}', which the step "
-                    f"does not make; it makes {', '.join(self.outputs) or 'nothing'}.",
+                    f"Step {self.number} ({self.type}): {type(gate).__name__} looks at '{part}', which the "
+                    f"step does not make; it makes {', '.join(self.outputs) or 'nothing'}.",
                     detail={"step": self.number, "gate": type(gate).__name__, "part": part},
                 )
 
@@ -151,9 +151,7 @@ class Step:
         index: int,
     ) -> dict[str, Any]:
         again = context.round if context.retry_from is not None and self.number >= context.retry_from else 0
-        sample = context.sample._replace(
-            step=self.number, attempt=attempt.number, index=index, round=again
-        )
+        sample = context.sample._replace(step=self.number, attempt=attempt.number, index=index, round=again)
         with llm.scope(llm.CallScope(sample, context.journal, context.mode, usage, calls)):
             if attempt.number > 1:
                 made = await self.block.regenerate(snapshot(state), attempt)
@@ -222,5 +220,3 @@ class Step:
                 "extra_fields": extra,
             },
         )
-
-

@@ -1,0 +1,392 @@
+"""Seeds in, records out: works one job off, however often it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from penstock import llm
+from penstock.entities import Constraints, ExecutionResult, JobStatus, RecordId, RecordStatus, Usage
+from penstock.errors import HealingError, PipelineError
+from penstock.jobs.budget import Budget
+from penstock.jobs.seeds import Seed
+from penstock.storage import NewRecord, Writer
+from penstock.workflow import Child, Pipeline, RunContext, StepEvent, snapshot
+
+logger = logging.getLogger("penstock.jobs")
+
+_ROW_EVERY = 0.1
+"""Seconds between two writings of a job's own row while it runs."""
+_ERROR_WINDOW = 20
+"""When more than half of this many records in a row end in errors, something is broken and the job stops."""
+_REFUSAL_WINDOW = 100
+"""When gates refuse all of this many records in a row, and accepted none before, the job stops too."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a job stands, for whoever watches it."""
+
+    total: int | None = None
+    """Seeds times repetitions; None when the seed file is too large to count beforehand."""
+    seeds_done: float = 0.0
+    """How many of ``total`` have ended; a multiplier's seed counts by the share of its children."""
+    generated: int = 0
+    failed: int = 0
+    refused: int = 0
+    """How many of ``failed`` were refused by gates, rather than broken by an error."""
+    usage: Usage = field(default_factory=Usage)
+    in_flight: int = 0
+    current_block: str | None = None
+    current_step: str | None = None
+    started: float = field(default_factory=time.monotonic)
+    earlier: int = 0
+    """How many records had been finished by earlier runs of the job."""
+
+    @property
+    def fraction(self) -> float:
+        """From 0 to 1; 0 while the total is unknown."""
+        return min(1.0, self.seeds_done / self.total) if self.total else 0.0
+
+    @property
+    def records(self) -> int:
+        """All records so far, the failed ones included."""
+        return self.generated + self.failed
+
+    @property
+    def rate(self) -> float:
+        """Records a second in this run."""
+        seconds = time.monotonic() - self.started
+        return (self.records - self.earlier) / seconds if seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate, or None when there is nothing to go by."""
+        if not self.total or self.records == self.earlier or not self.rate:
+            return None
+        return max(0.0, self.total - self.seeds_done) / self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What is known of a failed record that is to be made again."""
+
+    round: int
+    """How many times it will have been tried again, this one included."""
+    from_step: int | None
+    """The step whose gates refused it; None when an error stopped it: then finished calls serve again."""
+
+
+@dataclass(slots=True)
+class _Unit:
+    """One record to make."""
+
+    identity: RecordId
+    metadata: Mapping[str, Any]
+    child: Child
+    context: RunContext
+    share: float = 1.0
+    """Which part of its seed this record is."""
+
+
+class Processor:
+    """Makes a job's records, many at a time, and leaves nothing unsaid about any of them.
+
+    ``finished`` holds the identities that need not be made again. ``retries`` turns the job around: only the
+    identities in it are made. Call ``stop`` to end when what is in flight has finished, ``cancel`` to end at
+    once.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline: Pipeline,
+        job_id: int,
+        pipeline_id: int | None,
+        pipeline_version: int,
+        writer: Writer,
+        journal: llm.Journal | None,
+        client: llm.Client,
+        progress: Progress,
+        concurrency: int | None = None,
+        mode: llm.JournalMode = llm.JournalMode.NORMAL,
+        finished: Container[RecordId] = frozenset(),
+        retries: Mapping[RecordId, Retry] | None = None,
+        constraints: Constraints | None = None,
+        seconds: float = 0.0,
+        on_record: Callable[[NewRecord, ExecutionResult | None], None] | None = None,
+    ) -> None:
+        self.progress = progress
+        self.status = JobStatus.RUNNING
+        self.error: str | None = None
+        self.budget = Budget(constraints or pipeline.constraints, progress.usage, seconds)
+        self._pipeline = pipeline
+        self._job_id = job_id
+        self._pipeline_id = pipeline_id
+        self._version = pipeline_version
+        self._writer = writer
+        self._journal = journal
+        self._client = client
+        self._concurrency = concurrency
+        self._mode = mode
+        self._finished = finished
+        self._retries = retries
+        self._on_record = on_record
+        self._ready: deque[_Unit] = deque()
+        self._expanding = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._recent: deque[bool] = deque(maxlen=_ERROR_WINDOW)
+        self._refused_in_a_row = 0
+        self._row_written = 0.0
+        self._work_tasks: list[asyncio.Task[None]] = []
+
+    async def process(self, seeds: Iterable[Seed]) -> JobStatus:
+        """Make every record that is still to be made; the status that the job ends with.
+
+        Raises StorageError when the database cannot be written: what was acknowledged is there, and the job
+        can go on from it.
+        """
+        self._items = self._list_items(seeds)
+        with llm.use_client(self._client):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    await self._start_workers(group)
+            except* asyncio.CancelledError:
+                if self.status is JobStatus.RUNNING:
+                    raise
+            except* PipelineError as errors:
+                raise errors.exceptions[0] from None
+        if self.status is JobStatus.RUNNING:
+            self.status = JobStatus.COMPLETED
+            self.progress.seeds_done = float(self.progress.total or self.progress.seeds_done)
+        return self.status
+
+    def stop(self, status: JobStatus = JobStatus.PAUSED, error: str | None = None) -> None:
+        """Begin no more records; ``process`` returns when those in flight have finished."""
+        if self.status is JobStatus.RUNNING:
+            self.status, self.error = status, error
+        self._changed.set()
+
+    def cancel(self, status: JobStatus = JobStatus.CANCELLED) -> None:
+        """End at once; what is in flight is dropped (its finished model calls stay in the journal)."""
+        self.status = status
+        for task in self._work_tasks:
+            task.cancel()
+
+    async def _start_workers(self, group: asyncio.TaskGroup) -> None:
+        """Start one worker, and the rest as soon as it waits for a model.
+
+        A pipeline that calls no model gains nothing from many records at once, unless somebody says so.
+        """
+        wanted = self._concurrency or self._client.settings.llm_concurrency
+        first = group.create_task(self._work())
+        self._work_tasks.append(first)
+        if self._concurrency is None:
+            before = self._client.calls_started
+            while self._client.calls_started == before and not first.done():
+                await asyncio.sleep(0.002)
+        for _ in range(wanted - 1):
+            if self.status is not JobStatus.RUNNING:
+                break
+            self._work_tasks.append(group.create_task(self._work()))
+
+    async def _work(self) -> None:
+        while (unit := await self._take()) is not None:
+            try:
+                result = await self._pipeline.run_child(unit.child, unit.context)
+            finally:
+                self.progress.in_flight -= 1
+            await self._keep(unit, result)
+
+    async def _take(self) -> _Unit | None:
+        """The next record to make, once the budget allows one; None when there is nothing more to begin."""
+        while self.status is JobStatus.RUNNING:
+            if not self.budget.admits():
+                if self.budget.in_flight == 0:
+                    self.stop(JobStatus.STOPPED, f"Constraint exceeded: {self.budget.find_exceeded()}")
+                    return None
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            if not self._ready and not await self._fill():
+                return None
+            if self._ready:  # another worker may have taken it while this one waited
+                self.budget.begin()
+                self.progress.in_flight += 1
+                return self._ready.popleft()
+        return None
+
+    async def _fill(self) -> bool:
+        """Make the next seed's records ready; False when the seeds have come to their end."""
+        if not self._pipeline.is_multiplier:
+            return self._fill_plain()
+        async with self._expanding:
+            while not self._ready and self.status is JobStatus.RUNNING:
+                item = next(self._items, None)
+                if item is None:
+                    return False
+                await self._expand(*item)
+        return True
+
+    def _fill_plain(self) -> bool:
+        for identity, metadata in self._items:
+            if (context := self._context(identity, metadata)) is not None:
+                self._ready.append(_Unit(identity, metadata, Child(snapshot(dict(metadata))), context))
+                return True
+        return False
+
+    def _list_items(self, seeds: Iterable[Seed]) -> Iterator[tuple[RecordId, Mapping[str, Any]]]:
+        for index, seed in enumerate(seeds):
+            for repetition in range(seed.repetitions):
+                yield RecordId(index, repetition), seed.metadata
+
+    def _context(self, identity: RecordId, metadata: Mapping[str, Any]) -> RunContext | None:
+        """What the record runs with; None when it need not be made."""
+        retry = None
+        if self._retries is not None:
+            if (retry := self._retries.get(identity)) is None:
+                return None
+        elif identity in self._finished:
+            return None
+        sample = llm.Sample(llm.seed_digest(metadata), identity.repetition, identity.child)
+        context = RunContext(sample=sample, journal=self._journal, mode=self._mode, on_step=self._note_step)
+        if retry is not None:
+            context.retry_from, context.round = retry.from_step, retry.round
+        return context
+
+    async def _expand(self, identity: RecordId, metadata: Mapping[str, Any]) -> None:
+        """Let the multiplier work on one seed; if it fails, that is the seed's one, failed, record."""
+        sample = llm.Sample(llm.seed_digest(metadata), identity.repetition)
+        whole = RunContext(sample=sample, journal=self._journal, mode=self._mode)
+        try:
+            children = await self._pipeline.expand(metadata, whole)
+        except PipelineError as error:
+            if self._context(identity, metadata) is not None:
+                failed = ExecutionResult(dict(metadata), [], "", whole.usage, dict(metadata), "", error)
+                self.budget.begin()
+                await self._keep(_Unit(identity, metadata, Child(dict(metadata)), whole), failed)
+            return
+        share = 1.0 / len(children) if children else 0.0
+        if not children:
+            self.progress.seeds_done += 1.0
+        for child in children:
+            own = identity._replace(child=child.name)
+            if (context := self._context(own, metadata)) is None:
+                if self._retries is None:
+                    self.progress.seeds_done += share
+                continue
+            self._ready.append(_Unit(own, metadata, child, context, share))
+
+    async def _keep(self, unit: _Unit, result: ExecutionResult) -> None:
+        """Count a record in, and return when it is safe on disk."""
+        exceeded = self.budget.finish(result.usage)
+        record = self._to_record(unit, result)
+        await self._writer.save_record(record, replace_failed=self._retries is not None)
+        progress = self.progress
+        progress.seeds_done += unit.share
+        if result.error is None:
+            progress.generated += 1
+        else:
+            progress.failed += 1
+        if self._retries is not None:
+            progress.failed -= 1
+        self._changed.set()
+        if self._on_record is not None:
+            self._on_record(record, result)
+        if exceeded is not None:
+            self.stop(JobStatus.STOPPED, f"Constraint exceeded: {exceeded}")
+        self._watch_failures(result)
+        self._write_row()
+
+    def _to_record(self, unit: _Unit, result: ExecutionResult) -> NewRecord:
+        error = result.error
+        return NewRecord(
+            job_id=self._job_id,
+            pipeline_id=self._pipeline_id,
+            pipeline_version=self._version,
+            seed=unit.identity.seed,
+            repetition=unit.identity.repetition,
+            child=unit.identity.child,
+            output=output_text(result.result.get("pipeline_output", "")),
+            metadata=unit.metadata,
+            status=RecordStatus.PENDING if error is None else RecordStatus.FAILED,
+            error=None if error is None else describe_error(error),
+            trace=result.trace,
+            initial=result.initial,
+            usage=result.usage,
+            attempts=result.attempts,
+            retries=unit.context.round,
+        )
+
+    def _watch_failures(self, result: ExecutionResult) -> None:
+        """Stop when almost everything fails: going on would only cost."""
+        refused = result.error is not None and isinstance(result.error.__cause__, HealingError)
+        if refused:
+            self.progress.refused += 1
+            self._refused_in_a_row += 1
+        elif result.error is None:
+            self._refused_in_a_row = 0
+        self._recent.append(result.error is not None and not refused)
+        broken = sum(self._recent)
+        if result.error is None:
+            return
+        if len(self._recent) == _ERROR_WINDOW and broken > _ERROR_WINDOW // 2:
+            self.stop(
+                JobStatus.STOPPED,
+                f"{broken} of the last {_ERROR_WINDOW} records failed; the last one: {result.error.message}",
+            )
+        elif self._refused_in_a_row >= _REFUSAL_WINDOW and not self.progress.generated:
+            self.stop(
+                JobStatus.STOPPED,
+                f"Gates refused {_REFUSAL_WINDOW} records in a row; the last one: {result.error.message}",
+            )
+
+    def _note_step(self, event: StepEvent) -> None:
+        if event.kind == "started":
+            self.progress.current_block = event.block_type
+            self.progress.current_step = f"Block {event.number}/{event.total}"
+
+    def _write_row(self) -> None:
+        now = time.monotonic()
+        if now - self._row_written >= _ROW_EVERY:
+            self._row_written = now
+            self._writer.update_job(self._job_id, **self.row())
+
+    def row(self) -> dict[str, Any]:
+        """The columns of the job's row as they stand now."""
+        progress = self.progress
+        return {
+            "records_generated": progress.generated,
+            "records_failed": progress.failed,
+            "current_seed": int(progress.seeds_done + 1e-6),
+            "progress": progress.fraction,
+            "current_block": progress.current_block,
+            "current_step": progress.current_step,
+            "usage": {**progress.usage.to_dict(), "execution_time": round(self.budget.seconds, 3)},
+        }
+
+
+def output_text(value: Any) -> str:
+    """``pipeline_output`` as a record keeps it: text as it is, anything else as JSON (D2)."""
+    if isinstance(value, str):
+        return value
+    return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def describe_error(error: PipelineError) -> dict[str, Any]:
+    """An error as a failed record keeps it; its input stands in the trace already."""
+    kept = {key: value for key, value in error.detail.items() if key not in {"input", "attempts"}}
+    cause = error.__cause__ or error
+    return {"error": error.message, "kind": type(cause).__name__, "detail": kept}
+
+
+async def collect_finished(rows: AsyncIterator[tuple[RecordId, RecordStatus]]) -> set[RecordId]:
+    """The identities that a job has records of."""
+    return {identity async for identity, _ in rows}
