@@ -1,0 +1,155 @@
+"""Classes of a kind, wherever they were put."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryError:
+    """What could not be imported, and why, in a sentence."""
+
+    file: str
+    error: str
+
+    def to_dict(self) -> dict[str, str]:
+        """The error as plain data: file, error."""
+        return {"file": self.file, "error": self.error}
+
+
+@dataclass(slots=True)
+class Discovered(Generic[T]):
+    """The classes that were found, by name, and what failed to import."""
+
+    classes: dict[str, type[T]] = field(default_factory=dict)
+    errors: list[DiscoveryError] = field(default_factory=list)
+
+
+def discover(
+    base: type[T],
+    *,
+    packages: Iterable[str] = (),
+    folders: Iterable[Path] = (),
+    entry_points: str | None = None,
+) -> Discovered[T]:
+    """Every class made from ``base`` in ``packages``, then in the entry points' group, then in ``folders``.
+
+    A later place replaces a class of the same name from an earlier one, so a file of the user's own wins.
+    Files beginning with ``_`` are left alone, and so are classes that a file merely imports, abstract ones,
+    and those called ``BaseSomething`` or ``_something``. A folder that does not exist holds nothing.
+    """
+    found: Discovered[T] = Discovered()
+    for name in packages:
+        _search_package(name, base, found)
+    if entry_points is not None:
+        _search_entry_points(entry_points, base, found)
+    for folder in folders:
+        _search_folder(Path(folder), base, found)
+    return found
+
+
+def _search_package(name: str, base: type[T], found: Discovered[T]) -> None:
+    package = _attempt(name, partial(importlib.import_module, name), found.errors)
+    if package is None:
+        return
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
+        if not module.name.startswith("_"):
+            path = f"{name}.{module.name}"
+            _take(path, partial(importlib.import_module, path), base, found)
+
+
+def _search_folder(folder: Path, base: type[T], found: Discovered[T]) -> None:
+    if not folder.is_dir():
+        return
+    package = _folder_package(folder)
+    for path in sorted(folder.glob("*.py")):
+        if not path.name.startswith("_"):
+            _take(str(path), partial(_import_file, package, path), base, found)
+
+
+def _folder_package(folder: Path) -> str:
+    """A package of our own name over ``folder``, so that its files can say ``from ._shared import …``."""
+    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+    name = f"penstock_user_{digest}"
+    for known in [known for known in sys.modules if known == name or known.startswith(f"{name}.")]:
+        del sys.modules[known]  # the files may have changed since they were last looked at
+    importlib.invalidate_caches()
+    package = ModuleType(name)
+    package.__path__ = [str(folder.resolve())]
+    sys.modules[name] = package
+    return name
+
+
+def _import_file(package: str, path: Path) -> ModuleType:
+    name = f"{package}.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path.name} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _search_entry_points(group: str, base: type[T], found: Discovered[T]) -> None:
+    for point in sorted(importlib.metadata.entry_points(group=group), key=lambda point: point.name):
+        place = f"entry point '{point.name} = {point.value}'"
+        loaded = _attempt(place, point.load, found.errors)
+        if isinstance(loaded, type) and issubclass(loaded, base):
+            found.classes[loaded.__name__] = loaded
+        elif isinstance(loaded, ModuleType):
+            found.classes.update((own.__name__, own) for own in _classes_of(loaded, base))
+        elif loaded is not None:
+            found.errors.append(DiscoveryError(place, f"It is neither a {base.__name__} nor a module."))
+
+
+def _take(place: str, load: Callable[[], ModuleType], base: type[T], found: Discovered[T]) -> None:
+    module = _attempt(place, load, found.errors)
+    if module is not None:
+        found.classes.update((own.__name__, own) for own in _classes_of(module, base))
+
+
+def _classes_of(module: ModuleType, base: type[T]) -> Iterator[type[T]]:
+    for own in list(vars(module).values()):
+        if not (isinstance(own, type) and issubclass(own, base) and own.__module__ == module.__name__):
+            continue
+        name = own.__name__
+        a_base = name.startswith("_") or (name.startswith("Base") and name[4:5].isupper())
+        if not a_base and not inspect.isabstract(own):
+            yield own
+
+
+def _attempt(place: str, load: Callable[[], Any], errors: list[DiscoveryError]) -> Any:
+    """What ``load`` gives, or None when it fails, in whatever way somebody else's file may fail."""
+    try:
+        return load()
+    except (Exception, SystemExit) as error:
+        errors.append(DiscoveryError(place, _sentence(error)))
+        return None
+
+
+def _sentence(error: BaseException) -> str:
+    kind = type(error).__name__
+    if isinstance(error, SyntaxError):
+        return f"{kind}: {error.msg} (line {error.lineno})"
+    if isinstance(error, SystemExit):
+        return "SystemExit: it ends the program when it is imported"
+    return f"{kind}: {error}" if str(error) else kind
