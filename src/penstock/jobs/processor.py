@@ -6,18 +6,16 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import orjson
 
 from penstock import llm
 from penstock.entities import Constraints, ExecutionResult, JobStatus, RecordId, RecordStatus, Usage
 from penstock.errors import HealingError, PipelineError
 from penstock.jobs.budget import Budget
 from penstock.jobs.seeds import Seed
-from penstock.storage import NewRecord, Writer
+from penstock.storage import NewRecord, Writer, to_json
 from penstock.workflow import Child, Pipeline, RunContext, StepEvent, snapshot
 
 logger = logging.getLogger("penstock.jobs")
@@ -109,7 +107,7 @@ class Processor:
         *,
         pipeline: Pipeline,
         job_id: int,
-        pipeline_id: int | None,
+        pipeline_id: int,
         pipeline_version: int,
         writer: Writer,
         journal: llm.Journal | None,
@@ -121,7 +119,7 @@ class Processor:
         retries: Mapping[RecordId, Retry] | None = None,
         constraints: Constraints | None = None,
         seconds: float = 0.0,
-        on_record: Callable[[NewRecord, ExecutionResult | None], None] | None = None,
+        on_record: Callable[[NewRecord, ExecutionResult], None] | None = None,
     ) -> None:
         self.progress = progress
         self.status = JobStatus.RUNNING
@@ -165,7 +163,6 @@ class Processor:
                 raise errors.exceptions[0] from None
         if self.status is JobStatus.RUNNING:
             self.status = JobStatus.COMPLETED
-            self.progress.seeds_done = float(self.progress.total or self.progress.seeds_done)
         return self.status
 
     def stop(self, status: JobStatus = JobStatus.PAUSED, error: str | None = None) -> None:
@@ -237,7 +234,9 @@ class Processor:
 
     def _fill_plain(self) -> bool:
         for identity, metadata in self._items:
-            if (context := self._context(identity, metadata)) is not None:
+            if (context := self._context(identity, metadata)) is None:
+                self.progress.seeds_done += 1.0
+            else:
                 self._ready.append(_Unit(identity, metadata, Child(snapshot(dict(metadata))), context))
                 return True
         return False
@@ -279,8 +278,7 @@ class Processor:
         for child in children:
             own = identity._replace(child=child.name)
             if (context := self._context(own, metadata)) is None:
-                if self._retries is None:
-                    self.progress.seeds_done += share
+                self.progress.seeds_done += share
                 continue
             self._ready.append(_Unit(own, metadata, child, context, share))
 
@@ -288,7 +286,7 @@ class Processor:
         """Count a record in, and return when it is safe on disk."""
         exceeded = self.budget.finish(result.usage)
         record = self._to_record(unit, result)
-        await self._writer.save_record(record, replace_failed=self._retries is not None)
+        await self._writer.save_record(record)
         progress = self.progress
         progress.seeds_done += unit.share
         if result.error is None:
@@ -311,18 +309,14 @@ class Processor:
             job_id=self._job_id,
             pipeline_id=self._pipeline_id,
             pipeline_version=self._version,
-            seed=unit.identity.seed,
-            repetition=unit.identity.repetition,
-            child=unit.identity.child,
+            identity=unit.identity,
             output=output_text(result.result.get("pipeline_output", "")),
             metadata=unit.metadata,
             status=RecordStatus.PENDING if error is None else RecordStatus.FAILED,
-            error=None if error is None else describe_error(error),
+            error=None if error is None else describe_error(error, unit.context.round),
             trace=result.trace,
-            initial=result.initial,
             usage=result.usage,
             attempts=result.attempts,
-            retries=unit.context.round,
         )
 
     def _watch_failures(self, result: ExecutionResult) -> None:
@@ -366,7 +360,7 @@ class Processor:
             "records_generated": progress.generated,
             "records_failed": progress.failed,
             "current_seed": int(progress.seeds_done + 1e-6),
-            "progress": progress.fraction,
+            "progress": 1.0 if self.status is JobStatus.COMPLETED else min(progress.fraction, 0.9999),
             "current_block": progress.current_block,
             "current_step": progress.current_step,
             "usage": {**progress.usage.to_dict(), "execution_time": round(self.budget.seconds, 3)},
@@ -374,19 +368,15 @@ class Processor:
 
 
 def output_text(value: Any) -> str:
-    """``pipeline_output`` as a record keeps it: text as it is, anything else as JSON (D2)."""
-    if isinstance(value, str):
-        return value
-    return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    """``pipeline_output`` as text: anything but text becomes JSON (D2)."""
+    return value if isinstance(value, str) else to_json(value)
 
 
-def describe_error(error: PipelineError) -> dict[str, Any]:
-    """An error as a failed record keeps it; its input stands in the trace already."""
+def describe_error(error: PipelineError, tries: int = 0) -> dict[str, Any]:
+    """An error as a failed record keeps it; its input and attempts stand in the trace already.
+
+    ``tries`` counts how often the record was tried again.
+    """
     kept = {key: value for key, value in error.detail.items() if key not in {"input", "attempts"}}
     cause = error.__cause__ or error
-    return {"error": error.message, "kind": type(cause).__name__, "detail": kept}
-
-
-async def collect_finished(rows: AsyncIterator[tuple[RecordId, RecordStatus]]) -> set[RecordId]:
-    """The identities that a job has records of."""
-    return {identity async for identity, _ in rows}
+    return {"error": error.message, "type": type(cause).__name__, "detail": kept, "tries": tries}

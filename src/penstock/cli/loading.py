@@ -1,0 +1,58 @@
+"""From the words on the command line to pipelines and seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock.errors import BadInputError
+
+if TYPE_CHECKING:
+    from penstock.jobs.seeds import SeedSource
+    from penstock.workflow import Pipeline
+
+EXAMPLE_SEEDS = "examples"
+"""The word that stands for a template's own example seeds."""
+
+
+def find_definition(name: str) -> tuple[dict[str, Any], str | None]:
+    """The definition that a file or a template's name stands for, and the file's text.
+
+    Raises BadInputError when it is neither.
+    """
+    from penstock.settings import get_settings
+    from penstock.templates import TemplateRegistry
+    from penstock.workflow import load_definition
+
+    path = Path(name)
+    if path.is_file() or path.suffix in {".yaml", ".yml", ".json"}:
+        return load_definition(path)
+    registry = TemplateRegistry(user_dir=get_settings().user_templates)
+    definition = registry.get_template(name)
+    if definition is None:
+        known = ", ".join(template["id"] for template in registry.list_templates())
+        raise BadInputError(f"There is no file and no template '{name}'; templates: {known}.")
+    return definition, None
+
+
+def load_pipeline(name: str) -> Pipeline:
+    """The pipeline that a file or a template's name stands for; raises DefinitionError."""
+    from penstock.workflow import Pipeline
+
+    definition, _ = find_definition(name)
+    return Pipeline.load_from_dict(definition)
+
+
+def load_seeds(name: str, pipeline: str) -> SeedSource:
+    """The seeds of a file, of standard input, or the examples of the template ``pipeline``."""
+    from penstock.jobs.seeds import SeedSource, open_seeds
+    from penstock.settings import get_settings
+    from penstock.templates import TemplateRegistry
+
+    if name == EXAMPLE_SEEDS and not Path(name).exists():
+        registry = TemplateRegistry(user_dir=get_settings().user_templates)
+        examples = registry.example_seeds(pipeline)
+        if not examples:
+            raise BadInputError(f"'{pipeline}' has no example seeds; give a seed file.")
+        return SeedSource.from_data(examples, name=f"examples of {pipeline}")
+    return open_seeds(name)

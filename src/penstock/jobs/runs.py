@@ -1,0 +1,415 @@
+"""A run: a pipeline over a seed file into a record file, as a job that survives anything.
+
+The database is the truth. A run is found again by what it is (pipeline, seeds, model, output), so starting
+the same one again goes on where the last one ended, however it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from penstock import llm
+from penstock.entities import ExecutionResult, JobStatus, RecordId, RecordStatus, Usage
+from penstock.errors import BadInputError
+from penstock.jobs.processor import Processor, Progress, Retry
+from penstock.jobs.record_file import RecordFile
+from penstock.jobs.seeds import Seed, SeedSource, open_seeds
+from penstock.settings import Settings, get_settings
+from penstock.storage import (
+    DurableJournal,
+    Job,
+    NewRecord,
+    Record,
+    Session,
+    Storage,
+    Writer,
+    claim_job,
+    difference,
+    jobs,
+    pipelines,
+    records,
+)
+from penstock.workflow import Pipeline
+
+_FLUSH_SECONDS = 0.5
+"""How long a finished record may wait before it can be read in the output file."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run is to be made."""
+
+    output: Path | None = None
+    """The file of the accepted records; failed ones go beside it as ``NAME.failed.jsonl``."""
+    limit: int | None = None
+    """Make no more than this many records (a preview); the same run without it goes on from there."""
+    concurrency: int | None = None
+    mode: llm.JournalMode = llm.JournalMode.NORMAL
+    retry_failed: bool = False
+    overwrite: bool = False
+    """Write over an output file that no run of penstock has made."""
+
+
+@dataclass(slots=True)
+class RunReport:
+    """How a run ended."""
+
+    job_id: int
+    status: JobStatus
+    generated: int
+    failed: int
+    usage: Usage
+    seconds: float
+    model: str
+    output: Path | None = None
+    failed_output: Path | None = None
+    error: str | None = None
+    new: int = 0
+    """How many of the records this run made; the others were there."""
+    calls: int = 0
+    """How many model calls this run paid for."""
+    journal_hits: int = 0
+    """How many this run took from the journal."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return {
+            "job_id": self.job_id,
+            "status": str(self.status),
+            "records_generated": self.generated,
+            "records_failed": self.failed,
+            "new_records": self.new,
+            "calls": self.calls,
+            "journal_hits": self.journal_hits,
+            "usage": self.usage.to_dict(),
+            "seconds": round(self.seconds, 3),
+            "model": self.model,
+            "output": str(self.output) if self.output else None,
+            "failed_output": str(self.failed_output) if self.failed_output else None,
+            "error": self.error,
+        }
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that is ready to go; ``progress`` says how far it is while ``process`` works."""
+
+    job: Job
+    progress: Progress
+    client: llm.Client
+    model: str
+    _processor: Processor
+    _seeds: Iterable[Seed]
+    _files: _RecordFiles | None
+    _writer: Writer
+    _limited: bool
+    resumed: bool = False
+    """Whether records of an earlier run were found."""
+    _before: Usage = field(default_factory=Usage)
+
+    async def process(self) -> RunReport:
+        """Make what is still to be made; raises StorageError, and then the same run can be started again."""
+        started = time.monotonic()
+        self._writer.update_job(self.job.id, status=JobStatus.RUNNING, error=None, completed_at=None)
+        flusher = asyncio.create_task(self._flush_often()) if self._files else None
+        status = JobStatus.PAUSED
+        try:
+            status = await self._processor.process(self._seeds)
+            if status is JobStatus.COMPLETED and self._limited and self.progress.fraction < 0.999999:
+                status = self._processor.status = JobStatus.PAUSED
+        finally:
+            if flusher is not None:
+                flusher.cancel()
+            if self._files is not None:
+                self._files.close()
+            ended = time.time() if status.ended else None
+            self._writer.update_job(
+                self.job.id,
+                status=status,
+                error=self._processor.error,
+                completed_at=ended,
+                **self._processor.row(),
+            )
+            await self._writer.flush()
+        return self._report(status, time.monotonic() - started)
+
+    def stop(self) -> None:
+        """Finish what is in flight and end; the run can go on later."""
+        self._processor.stop()
+
+    def cancel(self) -> None:
+        """End at once; the run can go on later, and finished model calls are not lost."""
+        self._processor.cancel(JobStatus.PAUSED)
+
+    def _report(self, status: JobStatus, seconds: float) -> RunReport:
+        progress, usage = self.progress, self.progress.usage
+        hits = usage.journal_hits - self._before.journal_hits
+        return RunReport(
+            job_id=self.job.id,
+            status=status,
+            generated=progress.generated,
+            failed=progress.failed,
+            usage=usage,
+            seconds=seconds,
+            model=self.model,
+            output=self._files.made.path if self._files else None,
+            failed_output=self._files.failed_path if self._files and progress.failed else None,
+            error=self._processor.error,
+            new=progress.records - progress.earlier,
+            calls=usage.llm_calls - self._before.llm_calls - hits,
+            journal_hits=hits,
+        )
+
+    async def _flush_often(self) -> None:
+        while self._files is not None:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            self._files.flush()
+
+
+class _RecordFiles:
+    """The file of the records that were made, and the one of those that failed, which exists if any did."""
+
+    def __init__(self, output: Path) -> None:
+        self.made = RecordFile(output)
+        self.failed_path = output.with_name(f"{output.stem}.failed.jsonl")
+        self.failed_path.unlink(missing_ok=True)
+        self._failed: RecordFile | None = None
+
+    def append(self, identity: RecordId, line: dict[str, Any], *, failed: bool) -> None:
+        if not failed:
+            self.made.append(identity, line)
+            return
+        if self._failed is None:
+            self._failed = RecordFile(self.failed_path)
+        self._failed.append(identity, line)
+
+    def flush(self) -> None:
+        self.made.flush()
+        if self._failed is not None:
+            self._failed.flush()
+
+    def close(self) -> None:
+        self.made.close()
+        if self._failed is not None:
+            self._failed.close()
+
+
+@asynccontextmanager
+async def open_run(
+    pipeline: Pipeline,
+    seeds: SeedSource,
+    options: RunOptions | None = None,
+    *,
+    settings: Settings | None = None,
+) -> AsyncIterator[Run]:
+    """Get everything ready for a run: database, claim, journal, client, files.
+
+    Raises ConflictError when the same run is going on in another process, and BadInputError when the output
+    file is somebody else's.
+    """
+    options = options or RunOptions()
+    settings = settings or get_settings()
+    async with AsyncExitStack() as stack:
+        storage = await stack.enter_async_context(Storage(settings.database_url or settings.database_path))
+        job = await _find_or_create_job(storage, pipeline, seeds, options, settings)
+        await stack.enter_async_context(claim_job(storage, job.id))
+        writer = await stack.enter_async_context(Writer(storage))
+        client = await stack.enter_async_context(llm.Client(_with_concurrency(settings, options)))
+        progress = await _earlier_progress(storage, job, seeds.total)
+        files = _RecordFiles(options.output) if options.output else None
+        finished: set[RecordId] = set()
+        retries: dict[RecordId, Retry] | None = {} if options.retry_failed else None
+        async with storage.session() as session:
+            async for record in records.stream_records(session, job_id=job.id):
+                identity = record.identity or RecordId(0)
+                finished.add(identity)
+                failed = record.status is RecordStatus.FAILED
+                if failed and retries is not None:
+                    retries[identity] = _retry_of(record)
+                elif files is not None:
+                    files.append(identity, _line_of(record, record.accumulated_state), failed=failed)
+
+        def keep(record: NewRecord, result: ExecutionResult) -> None:
+            if files is not None:
+                state, _ = difference(record.metadata, result.result)
+                failed = record.status is RecordStatus.FAILED
+                files.append(record.identity, _line_of(record, state), failed=failed)
+
+        processor = Processor(
+            pipeline=pipeline,
+            job_id=job.id,
+            pipeline_id=job.pipeline_id,
+            pipeline_version=job.pipeline_version or 1,
+            writer=writer,
+            journal=DurableJournal(storage, writer),
+            client=client,
+            progress=progress,
+            concurrency=options.concurrency,
+            mode=options.mode,
+            finished=finished,
+            retries=retries,
+            seconds=float((job.usage or {}).get("execution_time", 0.0)),
+            on_record=keep if files is not None else None,
+        )
+        yield Run(
+            job=job,
+            progress=progress,
+            client=client,
+            model=settings.default_model,
+            _processor=processor,
+            _seeds=seeds if options.limit is None else _limited(seeds, options.limit),
+            _files=files,
+            _writer=writer,
+            _limited=options.limit is not None,
+            resumed=bool(finished),
+            _before=Usage(llm_calls=progress.usage.llm_calls, journal_hits=progress.usage.journal_hits),
+        )
+
+
+async def run(
+    pipeline: Pipeline | str | Path | Mapping[str, Any],
+    seeds: SeedSource | str | Path | Iterable[Mapping[str, Any]],
+    output: str | Path | None = None,
+    **options: Any,
+) -> RunReport:
+    """Run a pipeline over seeds durably: ``await run("pipeline.yaml", "seeds.jsonl", "records.jsonl")``.
+
+    Killed at any moment and called again, it gives the same records and pays for no finished call again.
+    ``options`` are those of RunOptions. Raises DefinitionError, BadInputError, StorageError.
+    """
+    if isinstance(pipeline, str | Path):
+        pipeline = Pipeline.load(pipeline)
+    elif isinstance(pipeline, Mapping):
+        pipeline = Pipeline.load_from_dict(pipeline)
+    if isinstance(seeds, str | Path):
+        seeds = open_seeds(seeds)
+    elif not isinstance(seeds, SeedSource):
+        seeds = SeedSource.from_data([_as_seed(seed) for seed in seeds])
+    chosen = RunOptions(output=Path(output) if output else None, **options)
+    async with open_run(pipeline, seeds, chosen) as made:
+        return await made.process()
+
+
+async def _find_or_create_job(
+    storage: Storage, pipeline: Pipeline, seeds: SeedSource, options: RunOptions, settings: Settings
+) -> Job:
+    definition = pipeline.to_dict()
+    output = str(options.output.resolve()) if options.output else ""
+    key = _run_key(definition, seeds.digest, settings.default_model, output)
+    fresh = options.mode is llm.JournalMode.FRESH
+    async with storage.session() as session:
+        found = await jobs.find_job(session, key)
+        if found is not None and not fresh:
+            return found
+        if options.output is not None and not options.overwrite:
+            await _refuse_foreign_file(session, options.output)
+        pipeline_id = await _find_or_save_pipeline(session, pipeline.name, definition)
+        job_id = await jobs.create_job(
+            session,
+            pipeline_id,
+            total_seeds=seeds.total or 0,
+            status=JobStatus.RUNNING,
+            run_key=key,
+            source={"seeds": seeds.name, "digest": seeds.digest},
+            options={"output": output, "model": settings.default_model, "origin": "run"},
+        )
+        return await jobs.get_job(session, job_id)
+
+
+async def _find_or_save_pipeline(session: Session, name: str, definition: dict[str, Any]) -> int:
+    """A run of a definition that is stored already belongs to that pipeline."""
+    for stored in await pipelines.list_pipelines(session):
+        if stored.definition == definition:
+            return stored.id
+    return await pipelines.save_pipeline(session, name, definition)
+
+
+async def _refuse_foreign_file(session: Session, output: Path) -> None:
+    if not output.exists() or output.stat().st_size == 0:
+        return
+    if await jobs.find_job_by_output(session, str(output.resolve())) is None:
+        raise BadInputError(
+            f"{output} exists and was not written by a run; choose another name, or say --overwrite.",
+            detail={"output": str(output)},
+        )
+
+
+async def _earlier_progress(storage: Storage, job: Job, total: int | None) -> Progress:
+    """The progress that earlier runs of the job have made, counted from its records."""
+    async with storage.session() as session:
+        counts = await jobs.count_records(session, job.id)
+        usage = await jobs.usage_of_job(session, job.id)
+    failed = counts.get(RecordStatus.FAILED, 0)
+    made = sum(counts.values()) - failed
+    return Progress(
+        total=total,
+        seeds_done=float(seeds),
+        generated=made,
+        failed=failed,
+        usage=usage,
+        earlier=made + failed,
+    )
+
+
+def _run_key(definition: dict[str, Any], digest: str, model: str, output: str) -> str:
+    facts = orjson.dumps([definition, digest, model, output], default=repr, option=orjson.OPT_SORT_KEYS)
+    return blake2b(facts, digest_size=16).hexdigest()
+
+
+def _with_concurrency(settings: Settings, options: RunOptions) -> Settings:
+    if options.concurrency is None:
+        return settings
+    return settings.model_copy(update={"llm_concurrency": max(options.concurrency, 1)})
+
+
+def _limited(seeds: SeedSource, limit: int) -> Iterable[Seed]:
+    """The first seeds that ask for ``limit`` records between them."""
+    left = limit
+    for seed in seeds:
+        if left <= 0:
+            return
+        yield Seed(seed.metadata, min(seed.repetitions, left))
+        left -= seed.repetitions
+
+
+def _retry_of(record: Record) -> Retry:
+    """Refused by gates: ask anew from the refused step; stopped by an error: finished calls serve again."""
+    error = record.error or {}
+    refused = error.get("type") == "HealingError"
+    return Retry(error.get("tries", 0) + 1, error.get("detail", {}).get("step") if refused else None)
+
+
+def _line_of(record: NewRecord | Record, state: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as the output file has it; ``state`` is what the pipeline added to the seed."""
+    line: dict[str, Any] = {
+        "id": str(record.identity),
+        "output": record.output,
+        "metadata": record.metadata,
+        "accumulated_state": state,
+        "attempts": record.attempts,
+    }
+    if record.status is RecordStatus.FAILED:
+        line["error"] = record.error
+        line["tries"] = next((e["attempts"] for e in reversed(record.trace) if "attempts" in e), [])
+    return line
+
+
+def _as_seed(seed: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(seed.get("metadata"), Mapping) and seed.keys() <= {"metadata", "repetitions"}:
+        return dict(seed)
+    return {"metadata": dict(seed)}
+
+
+def first_states(seeds: SeedSource, count: int) -> list[dict[str, Any]]:
+    """The variables of the first seeds, for a dry run."""
+    return [dict(seed.metadata) for seed in islice(seeds, count)]
