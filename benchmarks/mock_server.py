@@ -1,0 +1,410 @@
+"""A chat-completions server that costs next to nothing, for measuring what its clients cost.
+
+Answers ``echo: <last user message>``, or JSON that fits the schema when the request has a ``response_format``
+(or, as some tools do, puts the schema into the prompt between ``<response_schema>`` tags). Counts what it is
+asked at ``GET /stats``; ``POST /reset`` starts the count anew; ``GET /first`` waits up to half a second for the
+first call since then. Latency and faults come by flag and are drawn from ``--seed``.
+
+    python -m benchmarks.mock_server --port 0 --latency-ms 200 --rate-429 0.05
+
+prints one line of JSON with its port once it listens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import re
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import orjson
+import uvloop
+
+from benchmarks.work import SCHEMA
+
+MAX_HEAD = 64 * 1024
+MAX_BODY = 64 * 1024 * 1024
+FIRST_WAIT = 0.5
+"""Seconds that ``GET /first`` holds its answer back."""
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*[^\r]*chunked", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
+_EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
+_PROMPTED_SCHEMA = re.compile(r"<response_schema>\s*(\{.*\})\s*</response_schema>", re.DOTALL)
+_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 411: "Length Required", 413: "Content Too Large"}
+_REASONS |= {429: "Too Many Requests", 500: "Internal Server Error"}
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How slow and how faulty the server is; rates are shares of all calls, from 0 to 1."""
+
+    latency: float = 0.0
+    """Seconds before an answer."""
+    rate_429: float = 0.0
+    rate_500: float = 0.0
+    rate_hang: float = 0.0
+    """Calls that never get an answer."""
+    rate_malformed: float = 0.0
+    """Calls whose answer is cut off in the middle of its JSON."""
+    retry_after: float = 1.0
+    """What a 429 says in ``Retry-After``, in seconds."""
+    distinct: bool = False
+    """Whether to count how many different requests came."""
+
+
+@dataclass
+class Stats:
+    """What was asked since the last reset. Times are those of the machine's monotonic clock."""
+
+    calls: int = 0
+    """Chat completions asked for, faults included; probes without a message are not calls."""
+    served: int = 0
+    """Calls answered properly."""
+    statuses: dict[int, int] = field(default_factory=dict)
+    hung: int = 0
+    malformed: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
+    first_call: float | None = None
+    last_answer: float | None = None
+    cpu_at_reset: float = 0.0
+    bodies: set[int] = field(default_factory=set)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The stats as ``GET /stats`` shows them."""
+        shown = {name: value for name, value in vars(self).items() if name not in {"bodies", "cpu_at_reset"}}
+        shown["statuses"] = {str(status): count for status, count in self.statuses.items()}
+        return shown | {"distinct": len(self.bodies), "cpu_seconds": _cpu_seconds() - self.cpu_at_reset}
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+class Provider:
+    """What all connections share: the behaviour, the count, and the dice."""
+
+    def __init__(self, behaviour: Behaviour, seed: int = 0) -> None:
+        self.behaviour = behaviour
+        self.stats = Stats(cpu_at_reset=_cpu_seconds())
+        self.first = asyncio.Event()
+        self._random = random.Random(seed)
+        self._faulty = bool(
+            behaviour.rate_429 or behaviour.rate_500 or behaviour.rate_hang or behaviour.rate_malformed
+        )
+
+    def reset(self) -> None:
+        """Forget what was counted; calls in flight stay in flight."""
+        in_flight = self.stats.in_flight
+        self.stats = Stats(in_flight=in_flight, max_in_flight=in_flight, cpu_at_reset=_cpu_seconds())
+        self.first = asyncio.Event()
+
+    def begin(self, body: bytes) -> str | None:
+        """Count a call, and say what is to go wrong with it, if anything."""
+        stats = self.stats
+        stats.calls += 1
+        stats.in_flight += 1
+        stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
+        if stats.first_call is None:
+            stats.first_call = time.monotonic()
+            self.first.set()
+        if self.behaviour.distinct:
+            stats.bodies.add(hash(body))
+        return self._draw_fault() if self._faulty else None
+
+    def _draw_fault(self) -> str | None:
+        drawn = self._random.random()
+        for fault in ("429", "500", "hang", "malformed"):
+            drawn -= getattr(self.behaviour, f"rate_{fault}")
+            if drawn < 0:
+                return fault
+        return None
+
+
+def answer(request: dict[str, Any]) -> bytes:
+    """The proper answer to ``request``, as the body of a response."""
+    asked = _last_user_message(request.get("messages") or [])
+    schema = _requested_schema(request.get("response_format"))
+    if schema is not None:
+        content = orjson.dumps(fill(schema, asked)).decode()
+    elif "<response_schema>" in asked and (found := _PROMPTED_SCHEMA.search(asked)):
+        content = f"```json\n{orjson.dumps(fill(_parse_schema(found.group(1)), asked)).decode()}\n```"
+    else:
+        content = f"echo: {asked}"
+    return orjson.dumps(
+        {
+            "id": "chatcmpl-mock",
+            "object": "chat.completion",
+            "created": 1_700_000_000,
+            "model": request.get("model") or "mock",
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": content},
+                    "logprobs": None,
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+        }
+    )
+
+
+def _last_user_message(messages: list[dict[str, Any]]) -> str:
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            content = message.get("content")
+            if isinstance(content, list):
+                return "".join(str(part.get("text", "")) for part in content)
+            return str(content)
+    return ""
+
+
+def _requested_schema(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not response_format or response_format.get("type") == "text":
+        return None
+    schema = (response_format.get("json_schema") or {}).get("schema")
+    return schema if isinstance(schema, dict) else SCHEMA
+
+
+@lru_cache(maxsize=64)
+def _parse_schema(text: str) -> dict[str, Any]:
+    try:
+        schema: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return SCHEMA
+    return schema
+
+
+def fill(schema: dict[str, Any], text: str, root: dict[str, Any] | None = None) -> Any:
+    """Something that fits ``schema``, with ``text`` wherever a string is free."""
+    root = schema if root is None else root
+    if "$ref" in schema:
+        target: Any = root
+        for key in str(schema["$ref"]).removeprefix("#/").split("/"):
+            target = target[key]
+        return fill(target, text, root)
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    for choice in ("anyOf", "oneOf", "allOf"):
+        if choice in schema:
+            return fill(schema[choice][0], text, root)
+    match schema.get("type"):
+        case "object":
+            return {name: fill(part, text, root) for name, part in schema.get("properties", {}).items()}
+        case "array":
+            return [fill(schema.get("items", {}), text, root)] * max(1, schema.get("minItems", 1))
+        case "integer" | "number":
+            return schema.get("minimum", 0) + (schema.get("maximum", 0) - schema.get("minimum", 0)) // 2
+        case "boolean":
+            return True
+        case "null":
+            return None
+        case _:
+            return text[: schema.get("maxLength", 200)] or "text"
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection: requests one after another, each answered before the next is read."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._buffer = b""
+        self._busy = False
+        self._closing = False
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = transport  # type: ignore[assignment]  # a TCP server's transports are asyncio.Transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more can be written."""
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless a request is being answered."""
+        self._buffer = self._buffer + data if self._buffer else data
+        if not self._busy:
+            self._read()
+
+    def _read(self) -> None:
+        while not self._busy and not self._closing and self._buffer:
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0:
+                if len(self._buffer) > MAX_HEAD:
+                    self._refuse(413, "the head of the request is too large")
+                return
+            head = self._buffer[:end]
+            if _CHUNKED.search(head):
+                return self._refuse(411, "bodies in chunks are not read here")
+            found = _LENGTH.search(head)
+            length = int(found.group(1)) if found else 0
+            if length > MAX_BODY:
+                return self._refuse(413, "the body is too large")
+            stop = end + 4 + length
+            if len(self._buffer) < stop:
+                if _EXPECT.search(head) and len(self._buffer) == end + 4 and self._transport:
+                    self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                return
+            body = self._buffer[end + 4 : stop]
+            self._buffer = self._buffer[stop:]
+            self._closing = bool(_CLOSE.search(head))
+            self._serve(head, body)
+
+    def _serve(self, head: bytes, body: bytes) -> None:
+        method, _, rest = head.partition(b" ")
+        path = rest.partition(b" ")[0].partition(b"?")[0]
+        if method == b"POST" and path.endswith(b"/chat/completions"):
+            self._complete(body)
+        elif path.endswith(b"/stats"):
+            self._write(200, orjson.dumps(self._provider.stats.as_dict()))
+        elif method == b"POST" and path.endswith(b"/reset"):
+            self._provider.reset()
+            self._write(200, b"{}")
+        elif path.endswith(b"/first"):
+            self._busy = True
+            self._waiting = asyncio.ensure_future(self._wait_for_first())
+        elif path.endswith(b"/models"):
+            self._write(200, b'{"object":"list","data":[{"id":"bench","object":"model"}]}')
+        else:
+            self._write(404, _error("no such route"))
+
+    def _complete(self, body: bytes) -> None:
+        try:
+            request = orjson.loads(body)
+            messages = request["messages"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return self._write(400, _error("the body is not a chat-completions request"))
+        if not messages:
+            return self._write(400, _error("there must be at least one message"))
+        fault = self._provider.begin(body)
+        if fault == "hang":
+            self._busy = True
+            self._provider.stats.hung += 1
+            self._provider.stats.in_flight -= 1
+        elif self._provider.behaviour.latency:
+            self._busy = True
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._provider.behaviour.latency, self._finish, request, fault)
+        else:
+            self._finish(request, fault)
+        return None
+
+    def _finish(self, request: dict[str, Any], fault: str | None) -> None:
+        stats = self._provider.stats
+        stats.in_flight -= 1
+        if fault == "429":
+            after = f"Retry-After: {self._provider.behaviour.retry_after:g}\r\n".encode()
+            self._write(429, _error("rate limit reached"), after)
+        elif fault == "500":
+            self._write(500, _error("the server failed"))
+        else:
+            body = answer(request)
+            if fault == "malformed":
+                stats.malformed += 1
+                body = body[: len(body) // 2]
+            else:
+                stats.served += 1
+            self._write(200, body)
+        stats.last_answer = time.monotonic()
+        if self._busy:
+            self._busy = False
+            self._read()
+
+    async def _wait_for_first(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._provider.first.wait(), FIRST_WAIT)
+        self._write(200, orjson.dumps({"first_call": self._provider.stats.first_call}))
+        self._busy = False
+        self._read()
+
+    def _refuse(self, status: int, reason: str) -> None:
+        self._closing = True
+        self._write(status, _error(reason))
+
+    def _write(self, status: int, body: bytes, headers: bytes = b"") -> None:
+        statuses = self._provider.stats.statuses
+        statuses[status] = statuses.get(status, 0) + 1
+        if self._transport is None:
+            return
+        self._transport.write(
+            b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b\r\n%b"
+            % (status, _REASONS[status].encode(), len(body), headers, body)
+        )
+        if self._closing:
+            self._transport.close()
+
+
+def _error(message: str) -> bytes:
+    return orjson.dumps({"error": {"message": message, "type": "mock_error", "code": None}})
+
+
+async def serve(port: int, behaviour: Behaviour, seed: int, *, until_stdin_closes: bool) -> None:
+    """Serve on the loopback ``port`` (0 for any free one) until cancelled."""
+    loop = asyncio.get_running_loop()
+    provider = Provider(behaviour, seed)
+    server = await loop.create_server(lambda: Connection(provider), "127.0.0.1", port, backlog=2048)
+    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    async with server:
+        if until_stdin_closes:
+            await loop.run_in_executor(None, sys.stdin.read)
+        else:
+            await server.serve_forever()
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=0, help="0 for any free one")
+    parser.add_argument("--latency-ms", type=float, default=0.0, help="before each answer")
+    for fault, what in {
+        "429": "are told to wait",
+        "500": "fail",
+        "hang": "are never answered",
+        "malformed": "get half an answer",
+    }.items():
+        parser.add_argument(f"--rate-{fault}", type=float, default=0.0, help=f"share of calls that {what}")
+    parser.add_argument("--retry-after", type=float, default=1.0, help="seconds that a 429 asks for")
+    parser.add_argument("--seed", type=int, default=0, help="of the faults")
+    parser.add_argument("--distinct", action="store_true", help="count different requests as well")
+    parser.add_argument("--cpu", type=int, help="the one core to run on")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started it")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the server."""
+    arguments = _parse_arguments()
+    if arguments.cpu is not None:
+        os.sched_setaffinity(0, {arguments.cpu})
+    behaviour = Behaviour(
+        latency=arguments.latency_ms / 1000,
+        rate_429=arguments.rate_429,
+        rate_500=arguments.rate_500,
+        rate_hang=arguments.rate_hang,
+        rate_malformed=arguments.rate_malformed,
+        retry_after=arguments.retry_after,
+        distinct=arguments.distinct,
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(
+            serve(arguments.port, behaviour, arguments.seed, until_stdin_closes=arguments.until_stdin_closes)
+        )
+
+
+if __name__ == "__main__":
+    main()
