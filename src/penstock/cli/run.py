@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.cli.output import FOUND, INTERRUPTED, WELL, describe_model, duration, json_option, money
-from penstock.cli.output import print_json, say
+from penstock.cli.output import (
+    FOUND,
+    INTERRUPTED,
+    WELL,
+    describe_model,
+    duration,
+    json_option,
+    money,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from penstock.jobs.runs import Run, RunOptions, RunReport

@@ -30,6 +30,7 @@ from penstock.storage import (
     Job,
     NewRecord,
     Record,
+    RecordFilter,
     Session,
     Storage,
     Writer,
@@ -224,20 +225,20 @@ async def open_run(
         job = await _find_or_create_job(storage, pipeline, seeds, options, settings)
         await stack.enter_async_context(claim_job(storage, job.id))
         writer = await stack.enter_async_context(Writer(storage))
+        journal = await stack.enter_async_context(DurableJournal(storage, writer))
         client = await stack.enter_async_context(llm.Client(_with_concurrency(settings, options)))
         progress = await _earlier_progress(storage, job, seeds.total)
         files = _RecordFiles(options.output) if options.output else None
         finished: set[RecordId] = set()
         retries: dict[RecordId, Retry] | None = {} if options.retry_failed else None
-        async with storage.session() as session:
-            async for record in records.stream_records(session, job_id=job.id):
-                identity = record.identity or RecordId(0)
-                finished.add(identity)
-                failed = record.status is RecordStatus.FAILED
-                if failed and retries is not None:
-                    retries[identity] = _retry_of(record)
-                elif files is not None:
-                    files.append(identity, _line_of(record, record.accumulated_state), failed=failed)
+        async for record in records.stream_records(storage, RecordFilter(job_id=job.id), order="identity"):
+            identity = record.identity or RecordId(0)
+            finished.add(identity)
+            failed = record.status is RecordStatus.FAILED
+            if failed and retries is not None:
+                retries[identity] = _retry_of(record)
+            elif files is not None:
+                files.append(identity, _line_of(record, record.accumulated_state), failed=failed)
 
         def keep(record: NewRecord, result: ExecutionResult) -> None:
             if files is not None:
@@ -251,7 +252,7 @@ async def open_run(
             pipeline_id=job.pipeline_id,
             pipeline_version=job.pipeline_version or 1,
             writer=writer,
-            journal=DurableJournal(storage, writer),
+            journal=journal,
             client=client,
             progress=progress,
             concurrency=options.concurrency,
@@ -353,7 +354,6 @@ async def _earlier_progress(storage: Storage, job: Job, total: int | None) -> Pr
     made = sum(counts.values()) - failed
     return Progress(
         total=total,
-        seeds_done=float(seeds),
         generated=made,
         failed=failed,
         usage=usage,

@@ -1,0 +1,64 @@
+"""A job's records as a dataset: the data, a card that says how it was made, and the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from penstock import __version__
+from penstock.entities import RecordStatus
+from penstock.errors import BadInputError
+from penstock.storage import Job, RecordFilter, Storage, jobs, pipelines, records
+from penstock.storage.exports import export_dataset
+
+_MADE = tuple(status for status in RecordStatus if status not in {RecordStatus.FAILED, RecordStatus.REJECTED})
+"""What a dataset holds unless somebody asks otherwise: everything but what failed or was turned down."""
+
+
+async def export_job(
+    storage: Storage,
+    job: Job,
+    target: Path,
+    form: str,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    statuses: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write the job's records to a file, or with a card into a folder; returns what was written.
+
+    Raises BadInputError for an unknown state, format or field.
+    """
+    wanted = RecordFilter(job_id=job.id, statuses=_read_statuses(statuses))
+    facts = await _describe(storage, job)
+    found = records.stream_records(storage, wanted, order="identity")
+    report = await export_dataset(found, target, form, mapping, facts)
+    return {"rows": report.rows, "bytes": report.bytes, "skipped": report.skipped, "path": str(target)}
+
+
+async def _describe(storage: Storage, job: Job) -> dict[str, Any]:
+    """The facts that a dataset's card states."""
+    async with storage.session() as session:
+        stored = await pipelines.get_pipeline(session, job.pipeline_id, job.pipeline_version)
+        counts = await jobs.count_records(session, job.id)
+        usage = await jobs.usage_of_job(session, job.id)
+    options, source = job.options or {}, job.source or {}
+    return {
+        "name": stored.name,
+        "pipeline": stored.definition,
+        "pipeline_version": stored.version,
+        "penstock": __version__,
+        "model": options.get("model"),
+        "seeds": source.get("seeds"),
+        "seeds_digest": source.get("digest"),
+        "counts": {str(status): count for status, count in counts.items() if count},
+        "usage": usage.to_dict(),
+    }
+
+
+def _read_statuses(names: Sequence[str]) -> tuple[RecordStatus, ...]:
+    try:
+        return tuple(RecordStatus(name) for name in names) or _MADE
+    except ValueError as error:
+        known = ", ".join(RecordStatus)
+        raise BadInputError(f"{error}; the states of a record are {known}.") from error
