@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from penstock.blocks.config import extract_config_schema
@@ -46,6 +47,11 @@ class BaseBlock:
         need not override this.
         """
         return await self.execute(data)
+
+    @classmethod
+    def expects_schema(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The JSON Schema that the first output is held to under ``config``; None when there is none."""
+        return None
 
     @classmethod
     def get_schema(cls) -> dict[str, Any]:

@@ -1,0 +1,159 @@
+"""Ask a model for JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from penstock import llm
+from penstock.blocks.base import BaseBlock
+from penstock.blocks.prompts import Message, ask_to_mend, refuse_empty, render_prompt
+from penstock.blocks.text import to_text
+from penstock.entities import Attempt, Finding
+from penstock.errors import DefinitionError
+
+_PART = "generated"
+
+
+class StructuredGenerator(BaseBlock):
+    """A model's answer as JSON after a schema.
+
+    An answer that cannot be read, or that was cut off, comes as ``{"raw_response": text}``: the text is never
+    lost. ``examples`` are turns shown before the question, each ``{"user": template, "assistant": answer}``.
+    """
+
+    name = "Structured generator"
+    description = "Asks a model for JSON that follows a schema."
+    inputs: ClassVar[list[str]] = []
+    outputs: ClassVar[list[str]] = [_PART]
+    _templates: ClassVar[list[str]] = ["system_prompt", "user_prompt"]
+    _state_templates: ClassVar[dict[str, str]] = {"user_prompt": "user_prompt"}
+    _config_descriptions: ClassVar[dict[str, str]] = {
+        "json_schema": "JSON Schema that the answer has to follow.",
+        "model": "Model to ask, such as openai/gpt-4o-mini; empty for the configured default.",
+        "temperature": "Sampling temperature: 0 for the likeliest words, higher for more variety.",
+        "max_tokens": "The longest answer, in tokens; an answer cut off there is not used.",
+        "user_prompt": "Template of the user message; empty to use the field 'user_prompt'.",
+        "system_prompt": "Template of the system message; empty to send none.",
+        "examples": "Turns shown before the question: a list of {user, assistant}.",
+        "feedback": "Whether the model is told what was wrong with its last answer when asked again.",
+    }
+
+    def __init__(
+        self,
+        json_schema: dict[str, Any],
+        model: str | None = None,
+        temperature: float = 0.7,
+        max_tokens: int = 2048,
+        user_prompt: str = "",
+        system_prompt: str = "",
+        examples: list[dict[str, Any]] | None = None,
+        feedback: bool = True,
+    ) -> None:
+        self.json_schema = json_schema
+        self.model = model or None
+        self.temperature = float(temperature)
+        self.max_tokens = int(max_tokens)
+        self.user_prompt = user_prompt
+        self.system_prompt = system_prompt
+        self.examples = [_read_example(number, turn) for number, turn in enumerate(examples or [], start=1)]
+        self.feedback = feedback
+
+    @classmethod
+    def expects_schema(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The schema that ``generated`` is held to."""
+        schema = config.get("json_schema")
+        return schema if isinstance(schema, dict) else None
+
+    async def execute(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The answer as ``generated``."""
+        return await self._ask(self._messages(data), self.temperature)
+
+    async def regenerate(self, data: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
+        """Ask again; with ``feedback``, showing the model its last answer and what was wrong with it."""
+        messages = self._messages(data)
+        if self.feedback:
+            messages = ask_to_mend(messages, _last_answer(attempt), map(_name_part, attempt.findings))
+        return await self._ask(messages, attempt.temperature)
+
+    def _messages(self, data: dict[str, Any]) -> list[Message]:
+        user = render_prompt(self.user_prompt, "user_prompt", data)
+        refuse_empty(user, field="user_prompt")
+        messages: list[Message] = []
+        if system := render_prompt(self.system_prompt, None, data):
+            messages.append({"role": "system", "content": system})
+        for question, answer in self.examples:
+            messages.append({"role": "user", "content": render_prompt(question, None, data)})
+            messages.append({"role": "assistant", "content": answer})
+        messages.append({"role": "user", "content": user})
+        return messages
+
+    async def _ask(self, messages: list[Message], temperature: float) -> dict[str, Any]:
+        answer = await llm.complete(
+            messages,
+            model=self.model,
+            temperature=temperature,
+            max_tokens=self.max_tokens,
+            schema=self.json_schema,
+        )
+        value = _read_whole(answer.text) if answer.finish_reason == "length" else answer.data
+        if isinstance(value, dict) or (value is not None and self._allows(value)):
+            return {_PART: value}
+        return {_PART: {"raw_response": answer.text}}
+
+    def _allows(self, value: Any) -> bool:
+        """Whether the schema speaks of other than objects, so that ``value`` may be what was asked for."""
+        kinds = self.json_schema.get("type", "object")
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        return _KINDS.get(type(value)) in kinds
+
+
+_KINDS = {list: "array", str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
+def _read_example(number: int, turn: Mapping[str, Any]) -> tuple[str, str]:
+    if set(turn) != {"user", "assistant"} or not isinstance(turn["user"], str):
+        raise DefinitionError(
+            f"Block 'StructuredGenerator': example {number} must have just 'user' (a template) and "
+            f"'assistant' (the answer)",
+            detail={"key": "examples", "example": number},
+        )
+    return turn["user"], to_text(turn["assistant"])
+
+
+def _read_whole(text: str) -> Any:
+    """The JSON of an answer that reached its limit: only if it is complete all the same."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _last_answer(attempt: Attempt) -> str:
+    """The last answer as the model gave it or, where only parts of it are to be mended, those parts."""
+    whole = attempt.targets.get(_PART)
+    if whole is not None:
+        previous = whole.previous
+        if isinstance(previous, dict) and set(previous) == {"raw_response"}:
+            previous = previous["raw_response"]
+        return to_text(previous)
+    answer: dict[str, Any] = {}
+    for part, target in attempt.targets.items():
+        *path, last = part.removeprefix(f"{_PART}.").split(".")
+        inner = answer
+        for name in path:
+            inner = inner.setdefault(name, {})
+            if not isinstance(inner, dict):
+                break
+        else:
+            inner[last] = target.previous
+    return to_text(answer) if any(target.previous is not None for target in attempt.targets.values()) else ""
+
+
+def _name_part(finding: Finding) -> Finding:
+    """The finding, saying which field it is about."""
+    path = finding.part.removeprefix(_PART).removeprefix(".")
+    if not path or path in finding.message:
+        return finding
+    return Finding(finding.part, f"{path}: {finding.message}", finding.gate, finding.expected, finding.got)
