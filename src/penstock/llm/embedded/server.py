@@ -1,0 +1,159 @@
+"""Starting, sharing and ending the child process that answers."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from penstock.errors import ConfigurationError
+from penstock.llm.embedded.weights import get_weights
+from penstock.settings import EMBEDDED_MODEL, Settings
+
+SLOTS = 4
+"""Requests that are answered side by side; more wait their turn."""
+SLOT_TOKENS = 2048
+"""The most tokens of one request, prompt and answer together."""
+
+_START_SECONDS = 120.0  # a slow disk has to bring a hundred megabytes
+_STOP_SECONDS = 3.0
+_CHILD = Path(__file__).with_name("child.py")
+_LIBRARIES = {"libgomp": "libgomp1", "libstdc++": "libstdc++6"}  # file -> package of Debian and Ubuntu
+
+_servers: dict[Path, EmbeddedServer] = {}
+_lock = threading.Lock()
+
+
+@dataclass(slots=True, eq=False)
+class EmbeddedServer:
+    """A running model: send OpenAI chat requests to ``base_url`` with ``api_key``."""
+
+    base_url: str
+    api_key: str = field(repr=False)
+    weights: Path
+    process: subprocess.Popen[bytes] = field(repr=False)
+    _owner: int = field(default_factory=os.getpid, repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether it still answers, as far as this process knows."""
+        return self._owner != os.getpid() or self.process.poll() is None
+
+    def stop(self) -> None:
+        """End the child process; a process that was forked from the one that started it leaves it alone."""
+        if self._owner != os.getpid():
+            return
+        if self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+async def start(settings: Settings, model: str = EMBEDDED_MODEL) -> EmbeddedServer:
+    """The server of ``model``, started if it is not running; callers at the same time get the same one.
+
+    Raises ConfigurationError when the runtime or the weights are not there.
+    """
+    return await asyncio.to_thread(_start, settings, model)
+
+
+def stop_all() -> None:
+    """End every server of this process; called when it exits."""
+    with _lock:
+        for server in _servers.values():
+            server.stop()
+        _servers.clear()
+
+
+def _start(settings: Settings, model: str) -> EmbeddedServer:
+    with _lock:
+        weights = get_weights(settings, model).resolve()
+        server = _servers.get(weights)
+        if server is None or not server.running:
+            if not _servers:
+                atexit.register(stop_all)
+            server = _servers[weights] = _launch(weights)
+        return server
+
+
+def _launch(weights: Path) -> EmbeddedServer:
+    api_key = secrets.token_urlsafe(24)
+    order = {
+        "model": str(weights),
+        "name": weights.stem,
+        "api_key": api_key,  # by the pipe: command lines and environments can be read by others
+        "slots": SLOTS,
+        "context": SLOT_TOKENS,
+        "threads": os.cpu_count() or 1,
+    }
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(  # noqa: S603  our own file, run by the interpreter that runs us
+            [sys.executable, "-P", str(_CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is for us; what is in flight still wants its answers
+        )
+        try:
+            answer = _hand_over(process, order)
+            if "address" not in answer:
+                raise _failure(answer, log, weights)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    return EmbeddedServer(f"{answer['address']}/v1", api_key, weights, process)
+
+
+def _hand_over(process: subprocess.Popen[bytes], order: dict[str, object]) -> dict[str, str]:
+    """Give the child its order and read its answer; an empty one when it died or took too long."""
+    if process.stdin is None or process.stdout is None:
+        return {}
+    alarm = threading.Timer(_START_SECONDS, process.kill)
+    alarm.start()
+    try:
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+    except BrokenPipeError:
+        line = b""
+    finally:
+        alarm.cancel()
+        process.stdout.close()
+    answer = json.loads(line or b"{}")
+    return answer if isinstance(answer, dict) else {}
+
+
+def _failure(answer: dict[str, str], log: IO[bytes], weights: Path) -> ConfigurationError:
+    log.seek(0)
+    lines = log.read(100_000).decode(errors="replace").strip().splitlines()
+    message = answer.get("message", "")
+    detail = {"weights": str(weights), "error": message, "output": lines[-5:]}
+    for library, package in _LIBRARIES.items():
+        if library in message:
+            return ConfigurationError(
+                f"The embedded model needs the system library {library}: apt-get install {package}",
+                detail=detail,
+            )
+    if answer.get("error") == "ModuleNotFoundError":
+        return ConfigurationError(
+            "The embedded model's runtime is not installed: pip install 'penstock[embedded]'", detail=detail
+        )
+    return ConfigurationError(
+        f"The embedded model did not start from {weights.name}: {message or 'its process ended'}",
+        detail=detail,
+    )
