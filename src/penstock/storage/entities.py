@@ -1,0 +1,180 @@
+"""What comes out of the database, and what a record is before it goes in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from penstock.entities import JobStatus, RecordId, RecordStatus, Usage
+from penstock.storage.tables import to_text
+from penstock.storage.trace_codec import unpack_changes, unpack_state, unpack_trace
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else to_text(moment)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPipeline:
+    """A pipeline's definition in one of its versions."""
+
+    id: int
+    name: str
+    definition: dict[str, Any]
+    created_at: datetime
+    version: int = 1
+    validation_config: dict[str, Any] | None = None
+    updated_at: datetime | None = None
+    source: str | None = None
+    """The file that the definition came from, to the byte; only ``get_pipeline`` reads it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The pipeline as the API shows it (contract A144)."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "definition": self.definition,
+            "created_at": to_text(self.created_at),
+            "validation_config": self.validation_config,
+            "version": self.version,
+            "updated_at": _time(self.updated_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run of a pipeline over seeds."""
+
+    id: int
+    pipeline_id: int
+    status: JobStatus
+    total_seeds: int
+    created_at: datetime
+    started_at: datetime
+    current_seed: int = 0
+    records_generated: int = 0
+    records_failed: int = 0
+    progress: float = 0.0
+    current_block: str | None = None
+    current_step: str | None = None
+    usage: dict[str, Any] | None = None
+    completed_at: datetime | None = None
+    error: str | None = None
+    pipeline_version: int | None = None
+    run_key: str | None = None
+    """What ``find_job`` finds the run of a file again by."""
+    source: Any = None
+    """Where the seeds come from, as the runner wrote it."""
+    options: Any = None
+    """How it is run, as the runner wrote it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The job as the API shows it (contract A171)."""
+        return {
+            "id": self.id,
+            "pipeline_id": self.pipeline_id,
+            "pipeline_version": self.pipeline_version,
+            "status": self.status.value,
+            "progress": self.progress,
+            "current_seed": self.current_seed,
+            "total_seeds": self.total_seeds,
+            "current_block": self.current_block,
+            "current_step": self.current_step,
+            "records_generated": self.records_generated,
+            "records_failed": self.records_failed,
+            "error": self.error,
+            "usage": self.usage,
+            "started_at": to_text(self.started_at),
+            "completed_at": _time(self.completed_at),
+            "created_at": to_text(self.created_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record as the runner hands it over; an ``output`` that is not text is kept as JSON (D2)."""
+
+    job_id: int
+    pipeline_id: int
+    identity: RecordId
+    metadata: Mapping[str, Any]
+    output: Any = ""
+    trace: Sequence[Mapping[str, Any]] = ()
+    status: RecordStatus = RecordStatus.PENDING
+    initial: Mapping[str, Any] | None = None
+    """The state that the pipeline began with, when it is not the metadata (children of a multiplier)."""
+    usage: Usage = field(default_factory=Usage)
+    error: Mapping[str, Any] | None = None
+    """For a failed record: ``error`` (the sentence), ``detail``, and ``type`` (the class of the error)."""
+    attempts: int = 1
+    pipeline_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a seed became. Records of a database's first layout have no identity."""
+
+    id: int
+    output: str
+    metadata: dict[str, Any]
+    status: RecordStatus
+    created_at: datetime
+    updated_at: datetime
+    pipeline_id: int | None = None
+    job_id: int | None = None
+    pipeline_version: int | None = None
+    identity: RecordId | None = None
+    error: dict[str, Any] | None = None
+    cause: str | None = None
+    attempts: int = 1
+    usage: Usage = field(default_factory=Usage)
+    edits: dict[str, Any] = field(default_factory=dict)
+    """What a reviewer changed in the last state."""
+    packed_trace: str | None = field(default=None, repr=False)
+    packed_state: str | None = field(default=None, repr=False)
+
+    @property
+    def trace(self) -> list[dict[str, Any]]:
+        """One entry a step, as the contract shows it; edits show in the last one's ``accumulated_state``."""
+        entries = unpack_trace(self.packed_trace, self.packed_state, self.metadata)
+        if entries and self.edits:
+            last = entries[-1].get("accumulated_state")
+            entries[-1]["accumulated_state"] = {**(last if isinstance(last, dict) else {}), **self.edits}
+        return entries
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The last state, whole, edits included."""
+        return {**unpack_state(self.packed_state, self.metadata), **self.edits}
+
+    @property
+    def accumulated_state(self) -> dict[str, Any]:
+        """The last state without what is still the seed's, edits included (D8)."""
+        changed, _ = unpack_changes(self.packed_state)
+        return {**changed, **self.edits}
+
+    def to_dict(self, *, trace: bool = True) -> dict[str, Any]:
+        """The record as the API shows it (contract A187); without its trace where that would be too much."""
+        seed, repetition, child = self.identity or (None, None, None)
+        facts: dict[str, Any] = {
+            "id": self.id,
+            "output": self.output,
+            "metadata": self.metadata,
+            "status": self.status.value,
+            "pipeline_id": self.pipeline_id,
+            "pipeline_version": self.pipeline_version,
+            "job_id": self.job_id,
+            "seed": seed,
+            "repetition": repetition,
+            "child": child,
+            "error": self.error,
+            "attempts": self.attempts,
+            "usage": self.usage.to_dict(),
+            "created_at": to_text(self.created_at),
+            "updated_at": to_text(self.updated_at),
+        }
+        if trace:
+            facts["trace"] = self.trace
+        return facts

@@ -1,0 +1,127 @@
+"""Which records are meant: filters, as conditions that SQLite and PostgreSQL understand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import JSON, ColumnElement, Double, Text, case, cast, func, literal, or_, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from penstock.entities import RecordStatus
+from penstock.storage.tables import records
+
+_NUMERAL = r"^-?\d+(\.\d+)?([eE][-+]?\d+)?$"
+
+
+class FieldFilter(NamedTuple):
+    """What a field of the last state, or else of the metadata, must be; ``name`` may be a path."""
+
+    name: str
+    equals: str | float | bool | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFilter:
+    """Which records are meant; everything that is given must hold."""
+
+    status: RecordStatus | None = None
+    job_id: int | None = None
+    pipeline_id: int | None = None
+    text: str | None = None
+    """Stands somewhere in the output or the metadata; capitals do not matter."""
+    cause: str | None = None
+    ids: tuple[int, ...] | None = None
+    fields: tuple[FieldFilter, ...] = ()
+
+
+def conditions(wanted: RecordFilter, *, postgres: bool) -> list[ColumnElement[bool]]:
+    """The filter in SQL; all conditions must hold."""
+    table = records.c
+    found: list[ColumnElement[bool]] = []
+    if wanted.status is not None:
+        found.append(table.status == RecordStatus(wanted.status).value)
+    if wanted.job_id is not None:
+        found.append(table.job_id == wanted.job_id)
+    if wanted.pipeline_id is not None:
+        found.append(table.pipeline_id == wanted.pipeline_id)
+    if wanted.cause is not None:
+        found.append(table.cause == wanted.cause)
+    if wanted.ids is not None:
+        found.append(table.id.in_(wanted.ids))
+    if wanted.text:
+        sought = wanted.text.replace("\0", "")
+        found.append(
+            or_(
+                table.output.icontains(sought, autoescape=True),
+                table.metadata.icontains(sought, autoescape=True),
+            )
+        )
+    for field in wanted.fields:
+        found.extend(_in_postgres(field) if postgres else _in_sqlite(field))
+    return found
+
+
+def after(keys: Sequence[ColumnElement[Any]], last: Sequence[Any]) -> list[ColumnElement[bool]]:
+    """What comes after ``last`` in the order of ``keys``; the first key is said twice, for an index."""
+    values = [literal(value, key.type) for key, value in zip(keys, last, strict=True)]
+    if len(keys) == 1:
+        return [keys[0] > values[0]]
+    return [keys[0] >= values[0], tuple_(*keys) > tuple_(*values)]
+
+
+def _in_sqlite(field: FieldFilter) -> Iterator[ColumnElement[bool]]:
+    path = "$" + "".join(f'."{_escape(name, nth)}"' for nth, name in enumerate(_names(field)))
+    plain = "$" + "".join(f'."{name}"' for name in _names(field))
+    value: ColumnElement[Any] = func.coalesce(
+        func.json_extract(records.c.edits, plain),
+        func.json_extract(records.c.state, path),
+        func.json_extract(records.c.metadata, plain),
+    )
+    number = case((func.typeof(value).in_(("integer", "real")), value))
+    if field.name == "pipeline_output":
+        value = records.c.output
+    return _compare(field, value, number, isinstance(field.equals, bool) and int(field.equals))
+
+
+def _in_postgres(field: FieldFilter) -> Iterator[ColumnElement[bool]]:
+    names = _names(field)
+    plain = cast(names, ARRAY(Text))
+    path = cast([_escape(name, nth) for nth, name in enumerate(names)], ARRAY(Text))
+    value: ColumnElement[Any] = func.coalesce(
+        cast(records.c.edits, JSON).op("#>>", return_type=Text())(plain),
+        cast(records.c.state, JSON).op("#>>", return_type=Text())(path),
+        cast(records.c.metadata, JSON).op("#>>", return_type=Text())(plain),
+    )
+    number = case((value.regexp_match(_NUMERAL), cast(value, Double)))
+    if field.name == "pipeline_output":
+        value = records.c.output
+    return _compare(field, value, number, isinstance(field.equals, bool) and str(field.equals).lower())
+
+
+def _compare(
+    field: FieldFilter, value: ColumnElement[Any], number: ColumnElement[Any], truth: str | int | bool
+) -> Iterator[ColumnElement[bool]]:
+    """``truth`` is how the database says the true or false that is asked for."""
+    if isinstance(field.equals, bool):
+        yield value == truth
+    elif isinstance(field.equals, str):
+        yield value == field.equals
+    elif field.equals is not None:
+        yield number == float(field.equals)
+    if field.minimum is not None:
+        yield number >= float(field.minimum)
+    if field.maximum is not None:
+        yield number <= float(field.maximum)
+
+
+def _names(field: FieldFilter) -> list[str]:
+    return [name.replace('"', "").replace("\0", "") for name in field.name.split(".")]
+
+
+def _escape(name: str, nth: int) -> str:
+    """Names that begin with a dollar are kept with one more in a packed state."""
+    return f"${name}" if nth == 0 and name.startswith("$") else name

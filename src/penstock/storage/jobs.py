@@ -1,0 +1,165 @@
+"""Jobs: what is asked for, how far it is, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, case, delete, func, insert, select, update
+
+from penstock.entities import JobStatus, RecordStatus, Usage
+from penstock.errors import NotFoundError
+from penstock.storage.database import Session
+from penstock.storage.entities import Job
+from penstock.storage.pipelines import get_pipeline
+from penstock.storage.tables import jobs, records
+from penstock.storage.trace_codec import from_json, to_json
+
+_FIXED = {"id", "pipeline_id", "created_at"}
+_JSON = {"usage", "source", "options"}
+UPDATABLE = frozenset(column.name for column in jobs.columns) - _FIXED
+"""The fields that ``update_job`` knows; others are ignored (contract A218)."""
+
+
+async def create_job(
+    session: Session,
+    pipeline_id: int,
+    total_seeds: int,
+    status: JobStatus = JobStatus.QUEUED,
+    *,
+    run_key: str | None = None,
+    source: Any = None,
+    options: Any = None,
+) -> int:
+    """Keep a new job over the pipeline's present version and return its id; raises NotFoundError."""
+    pipeline = await get_pipeline(session, pipeline_id)
+    now = datetime.now(UTC)
+    result = await session.execute(
+        insert(jobs)
+        .returning(jobs.c.id)
+        .values(
+            pipeline_id=pipeline_id,
+            pipeline_version=pipeline.version,
+            status=JobStatus(status).value,
+            total_seeds=total_seeds,
+            started_at=now,
+            created_at=now,
+            run_key=run_key,
+            source=None if source is None else to_json(source),
+            options=None if options is None else to_json(options),
+        )
+    )
+    return int(result.scalar_one())
+
+
+async def get_job(session: Session, job_id: int) -> Job:
+    """Return the job; raises NotFoundError."""
+    row = (await session.execute(select(jobs).where(jobs.c.id == job_id))).mappings().first()
+    if row is None:
+        raise NotFoundError("job not found", detail={"job_id": job_id})
+    return _to_job(row)
+
+
+async def find_job(session: Session, run_key: str) -> Job | None:
+    """The newest job with that run key, or None."""
+    query = select(jobs).where(jobs.c.run_key == run_key).order_by(jobs.c.id.desc()).limit(1)
+    row = (await session.execute(query)).mappings().first()
+    return _to_job(row) if row else None
+
+
+async def list_jobs(
+    session: Session,
+    pipeline_id: int | None = None,
+    limit: int | None = 10,
+    *,
+    statuses: Iterable[JobStatus] = (),
+) -> list[Job]:
+    """Jobs, the newest first; of one pipeline, or in some of the states, where that is asked for."""
+    query = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+    if pipeline_id is not None:
+        query = query.where(jobs.c.pipeline_id == pipeline_id)
+    if wanted := [status.value for status in statuses]:
+        query = query.where(jobs.c.status.in_(wanted))
+    return [_to_job(row) for row in (await session.execute(query)).mappings()]
+
+
+async def update_job(session: Session, job_id: int, **fields: Any) -> bool:
+    """Change some of the job's fields and say whether there is such a job; unknown fields are ignored."""
+    values = to_columns(fields)
+    if not values:
+        return (await session.execute(select(jobs.c.id).where(jobs.c.id == job_id))).first() is not None
+    result = await session.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+    return bool(result.rowcount)
+
+
+async def delete_job(session: Session, job_id: int) -> None:
+    """Delete the job with its records; raises NotFoundError."""
+    result = await session.execute(delete(jobs).where(jobs.c.id == job_id))
+    if not result.rowcount:
+        raise NotFoundError("job not found", detail={"job_id": job_id})
+
+
+async def count_records(session: Session, job_id: int | None = None) -> dict[RecordStatus, int]:
+    """How many records of the job (or of all) are in each state; every state is a key."""
+    query = select(records.c.status, func.count()).group_by(records.c.status)
+    if job_id is not None:
+        query = query.where(records.c.job_id == job_id)
+    counts = dict.fromkeys(RecordStatus, 0)
+    for status, count in await session.execute(query):
+        counts[RecordStatus(status)] = count
+    return counts
+
+
+async def usage_of_job(session: Session, job_id: int) -> Usage:
+    """What all of the job's records cost, the failed ones included (contract A40)."""
+    table = records.c
+    unknown = func.sum(case((table.cost.is_(None), 1), else_=0))
+    query = select(
+        func.coalesce(func.sum(table.input_tokens), 0),
+        func.coalesce(func.sum(table.output_tokens), 0),
+        func.coalesce(func.sum(table.cached_tokens), 0),
+        func.coalesce(func.sum(table.llm_calls), 0),
+        func.coalesce(func.sum(table.journal_hits), 0),
+        func.coalesce(func.sum(table.cost), 0.0),
+        func.coalesce(unknown, 0),
+        func.min(table.usage_start),
+        func.max(table.usage_end),
+    ).where(table.job_id == job_id)
+    sums = (await session.execute(query)).one()
+    tokens = [int(value) for value in sums[:5]]  # PostgreSQL sums to numeric
+    return Usage(
+        input_tokens=tokens[0],
+        output_tokens=tokens[1],
+        cached_tokens=tokens[2],
+        llm_calls=tokens[3],
+        journal_hits=tokens[4],
+        cost=None if sums[6] else float(sums[5]),
+        start_time=sums[7],
+        end_time=sums[8],
+    )
+
+
+def to_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a job as its columns hold them, without those that no column holds."""
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name not in UPDATABLE:
+            continue
+        if name == "status":
+            values[name] = JobStatus(value).value
+        elif name in _JSON and value is not None:
+            values[name] = to_json(value.to_dict() if isinstance(value, Usage) else value)
+        else:
+            values[name] = value
+    return values
+
+
+def _to_job(row: RowMapping) -> Job:
+    facts = dict(row)
+    for name in _JSON:
+        facts[name] = from_json(facts[name])
+    facts["status"] = JobStatus(facts["status"])
+    for name in ("current_seed", "records_generated", "records_failed", "progress"):
+        facts[name] = facts[name] or 0
+    return Job(**{str(name): value for name, value in facts.items()})

@@ -1,0 +1,203 @@
+"""The tables, as the newest migration leaves them.
+
+JSON is kept as text, times are UTC. The migrations and this module give the same schema: a test compares.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.dialects.sqlite import REAL
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+
+def to_text(moment: datetime) -> str:
+    """A time as ISO-8601 in UTC, always of the same length, so that texts sort as times do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def to_moment(value: Any) -> datetime | None:
+    """The time that a database or a caller gave as text, number (seconds since the epoch) or datetime."""
+    if value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return datetime.fromtimestamp(value, UTC)
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class _Timestamp(UserDefinedType[Any]):
+    """SQLite's side of ``Moment``: a column declared TIMESTAMP that holds text."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "TIMESTAMP"
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time, in UTC."""
+
+    impl = TIMESTAMP
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text where there is no type for times."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(_Timestamp())
+        return dialect.type_descriptor(TIMESTAMP(timezone=True))
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """What the driver takes."""
+        moment = to_moment(value)
+        return to_text(moment) if moment is not None and dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """What the driver gave, as a time in UTC."""
+        return to_moment(value)
+
+
+Count = BigInteger().with_variant(Integer, "sqlite")
+Number: TypeEngine[float] = Double().with_variant(REAL, "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+pipelines = Table(
+    "pipelines",
+    metadata,
+    Column("id", Count, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("constraints", Text),
+    Column("created_at", Moment, nullable=False),
+    Column("validation_config", Text),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("updated_at", Moment),
+    sqlite_autoincrement=True,
+)
+
+pipeline_versions = Table(
+    "pipeline_versions",
+    metadata,
+    Column("pipeline_id", Count, ForeignKey("pipelines.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("source", Text),
+    Column("created_at", Moment, nullable=False),
+)
+"""``source`` is the file that the version came from, to the byte."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Count, primary_key=True, autoincrement=True),
+    Column("pipeline_id", Count, ForeignKey("pipelines.id", ondelete="CASCADE"), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("total_seeds", Count, nullable=False),
+    Column("current_seed", Count, server_default=text("0")),
+    Column("records_generated", Count, server_default=text("0")),
+    Column("records_failed", Count, server_default=text("0")),
+    Column("progress", Number, server_default=text("0.0")),
+    Column("current_block", Text),
+    Column("current_step", Text),
+    Column("usage", Text),
+    Column("started_at", Moment, nullable=False),
+    Column("completed_at", Moment),
+    Column("created_at", Moment, nullable=False),
+    Column("error", Text),
+    Column("pipeline_version", Integer),
+    Column("run_key", Text),
+    Column("source", Text),
+    Column("options", Text),
+    Index("ix_jobs_pipeline_id", "pipeline_id"),
+    Index("ix_jobs_status", "status"),
+    Index("ix_jobs_run_key", "run_key"),
+    sqlite_autoincrement=True,
+)
+"""``run_key`` is what a run is found again by; ``source`` (of the seeds), ``options``: the runner's JSON."""
+
+records = Table(
+    "records",
+    metadata,
+    Column("id", Count, primary_key=True, autoincrement=True),
+    Column("output", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("pipeline_id", Count, ForeignKey("pipelines.id", ondelete="CASCADE")),
+    Column("job_id", Count, ForeignKey("jobs.id", ondelete="CASCADE")),
+    Column("trace", Text),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("seed", Count),
+    Column("repetition", Count),
+    Column("child", Text),
+    Column("pipeline_version", Integer),
+    Column("state", Text),
+    Column("edits", Text),
+    Column("error", Text),
+    Column("cause", Text),
+    Column("attempts", Integer, nullable=False, server_default=text("1")),
+    Column("input_tokens", Count, nullable=False, server_default=text("0")),
+    Column("output_tokens", Count, nullable=False, server_default=text("0")),
+    Column("cached_tokens", Count, nullable=False, server_default=text("0")),
+    Column("llm_calls", Count, nullable=False, server_default=text("0")),
+    Column("journal_hits", Count, nullable=False, server_default=text("0")),
+    Column("cost", Number),
+    Column("usage_start", Number),
+    Column("usage_end", Number),
+    UniqueConstraint("job_id", "seed", "repetition", "child", name="uq_records_identity"),
+    Index("ix_records_status", "status", "id"),
+    Index("ix_records_created_at", "created_at"),
+    Index("ix_records_job_id", "job_id", "id"),
+    Index("ix_records_job_id_status", "job_id", "status", "id"),
+    Index("ix_records_pipeline_id", "pipeline_id", "id"),
+    sqlite_autoincrement=True,
+)
+"""``state`` is the last state without what is still the seed's, ``edits`` what a reviewer changed in it."""
+
+record_history = Table(
+    "record_history",
+    metadata,
+    Column("id", Count, primary_key=True, autoincrement=True),
+    Column("record_id", Count, ForeignKey("records.id", ondelete="CASCADE"), nullable=False),
+    Column("changed_at", Moment, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("output", Text),
+    Column("metadata", Text),
+    Column("edits", Text),
+    Index("ix_record_history_record_id", "record_id", "id"),
+    sqlite_autoincrement=True,
+)
+"""What a record was before each edit; null where the edit left it alone, ``{}`` for no edits yet."""
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)

@@ -1,0 +1,280 @@
+"""How a trace is kept: what changed at each step, and no text twice.
+
+The contract's trace repeats the whole state at each step, so a record of ten steps would be kept ten times.
+Here the last state is kept once, as what differs from the seed's metadata (which is also what an export shows
+and a filter looks at), and each step as what it did. A value that is still in the last state is only named.
+Packing and unpacking give the same trace for everything that JSON can say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from penstock.errors import StorageError
+
+_FLAT = (str, int, type(None))
+_KNOWN = frozenset({"block_type", "input", "output", "accumulated_state", "execution_time"})
+_OPTIONS = orjson.OPT_NON_STR_KEYS
+_SLOW = " "
+"""Begins a text that orjson would read less exactly than the standard library does."""
+_SAME = "$same"
+_REMOVED = "$removed"
+
+
+class PackedTrace(NamedTuple):
+    """The two texts that a trace is kept as."""
+
+    trace: str
+    state: str
+
+
+def to_json(value: Any) -> str:
+    """``value`` as JSON text; what JSON has no word for becomes its ``str``."""
+    try:
+        return orjson.dumps(value, default=str, option=_OPTIONS).decode()
+    except (TypeError, ValueError):
+        return _to_json_slowly(value)
+
+
+def from_json(text: str | bytes | None) -> Any:
+    """The value that ``to_json`` wrote; None for nothing."""
+    if text is None:
+        return None
+    if text[:1] in {_SLOW, _SLOW.encode()}:
+        return json.loads(text)
+    return orjson.loads(text)
+
+
+def _to_json_slowly(value: Any) -> str:
+    """JSON for what orjson refuses: integers beyond 64 bits, halves of surrogate pairs, deep nesting."""
+    try:
+        text = json.dumps(value, default=str)
+        plain = json.loads(text, parse_constant=lambda _: None)
+        return _SLOW + json.dumps(plain, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StorageError(f"A value cannot be kept as JSON: {error}") from error
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON: unlike ``==``, ``1``, ``1.0`` and ``True`` differ."""
+    if one is other:
+        return True
+    if type(one) is not type(other) or one != other:
+        return False
+    return isinstance(one, _FLAT) or to_json(one) == to_json(other)
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What must be set and what removed to come from ``before`` to ``after``."""
+    changed = {
+        key: value for key, value in after.items() if key not in before or not is_same(before[key], value)
+    }
+    if len(before) == len(after) - len(changed):
+        return changed, []
+    return changed, [key for key in before if key not in after]
+
+
+def pack_trace(
+    trace: Iterable[Mapping[str, Any]],
+    metadata: Mapping[str, Any],
+    initial: Mapping[str, Any] | None = None,
+) -> PackedTrace:
+    """Pack a record's trace; ``initial`` is the state that it began with, when that is not its metadata."""
+    entries = list(trace)
+    start = metadata if initial is None else initial
+    states = [entry.get("accumulated_state") for entry in entries]
+    final: Mapping[str, Any] = next((state for state in reversed(states) if isinstance(state, dict)), start)
+    packed: dict[str, Any] = {"steps": _pack_steps(entries, start, final)}
+    if initial is not None and (change := _pack_change(metadata, initial, final)):
+        packed["initial"] = change
+    return PackedTrace(trace=to_json(packed), state=pack_state(final, metadata))
+
+
+def unpack_trace(trace: str | None, state: str | None, metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The trace as the contract shows it; one in the first layout of the contract is given back as it is."""
+    packed = from_json(trace)
+    if not isinstance(packed, dict):
+        return packed if isinstance(packed, list) else []
+    final = unpack_state(state, metadata)
+    before = _unpack_change(packed.get("initial", {}), metadata, final)
+    entries = []
+    for step in packed["steps"]:
+        entry, before = _unpack_step(step, before, final)
+        entries.append(entry)
+    return entries
+
+
+def pack_state(final: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    """The last state, as what differs from the metadata."""
+    changed, removed = difference(metadata, final)
+    twin = _find_twin(changed)
+    if twin is not None:
+        del changed["pipeline_output"]
+    if any(key.startswith("$") for key in changed):
+        changed = {f"${key}" if key.startswith("$") else key: value for key, value in changed.items()}
+    if twin is not None:
+        changed[_SAME] = twin
+    if removed:
+        changed[_REMOVED] = removed
+    return to_json(changed)
+
+
+def unpack_changes(state: str | None) -> tuple[dict[str, Any], list[str]]:
+    """What the last state adds to the metadata, and the keys that it lacks."""
+    changed = from_json(state)
+    if not isinstance(changed, dict):
+        return {}, []
+    twin = changed.pop(_SAME, None)
+    removed = changed.pop(_REMOVED, [])
+    if any(key.startswith("$$") for key in changed):
+        changed = {key[1:] if key.startswith("$$") else key: value for key, value in changed.items()}
+    if twin is not None:
+        changed["pipeline_output"] = changed[twin]
+    return changed, removed
+
+
+def unpack_state(state: str | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The last state, whole."""
+    changed, removed = unpack_changes(state)
+    final = {**metadata, **changed}
+    for key in removed:
+        final.pop(key, None)
+    return final
+
+
+def _find_twin(changed: dict[str, Any]) -> str | None:
+    """The key that holds what ``pipeline_output`` holds too, when that is worth sharing."""
+    output = changed.get("pipeline_output")
+    if not isinstance(output, (str, dict, list)):
+        return None
+    for key, value in changed.items():
+        if key != "pipeline_output" and not key.startswith("$") and is_same(value, output):
+            return key
+    return None
+
+
+def _pack_steps(
+    entries: list[Mapping[str, Any]], before: Mapping[str, Any], final: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    steps = []
+    for entry in entries:
+        steps.append(_pack_step(entry, before, final))
+        state = entry.get("accumulated_state")
+        if isinstance(state, dict):
+            before = state
+    return steps
+
+
+def _pack_step(
+    entry: Mapping[str, Any], before: Mapping[str, Any], final: Mapping[str, Any]
+) -> dict[str, Any]:
+    step: dict[str, Any] = {
+        "block_type": entry.get("block_type"),
+        "execution_time": entry.get("execution_time"),
+    }
+    absent = [key for key in _KNOWN if key not in entry]
+    if absent:
+        step["absent"] = sorted(absent)
+    merged: Mapping[str, Any] = before
+    if "output" in entry:
+        output = entry["output"]
+        if isinstance(output, dict):
+            _pack_values(step, output, final)
+            merged = {**before, **output}
+        else:
+            step["returned"] = output
+    if "input" in entry:
+        _pack_input(step, entry["input"], before)
+    if "accumulated_state" in entry:
+        state = entry["accumulated_state"]
+        if not isinstance(state, dict):
+            step["state"] = state
+        elif change := _pack_change(merged, state, final):
+            step["then"] = change
+    more = {key: value for key, value in entry.items() if key not in _KNOWN}
+    if more:
+        step["more"] = more
+    return step
+
+
+def _pack_values(step: dict[str, Any], values: Mapping[str, Any], final: Mapping[str, Any]) -> None:
+    """Name the values that the last state still has, and keep the others."""
+    kept: list[str] = []
+    rest: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in final and is_same(final[key], value):
+            kept.append(key)
+        else:
+            rest[key] = value
+    if kept:
+        step["kept"] = kept
+    if rest:
+        step["set"] = rest
+
+
+def _pack_input(step: dict[str, Any], seen: Any, before: Mapping[str, Any]) -> None:
+    """Nothing when the step saw the whole state, which is the rule; else the names of what it saw of it."""
+    if not isinstance(seen, dict):
+        step["saw"] = {"value": seen}
+        return
+    saw: dict[str, Any] = {}
+    _pack_values(saw, seen, before)
+    if len(saw.get("kept", ())) != len(before) or "set" in saw:
+        step["saw"] = saw
+
+
+def _pack_change(
+    before: Mapping[str, Any], after: Mapping[str, Any], final: Mapping[str, Any]
+) -> dict[str, Any]:
+    changed, removed = difference(before, after)
+    change: dict[str, Any] = {}
+    _pack_values(change, changed, final)
+    if removed:
+        change["removed"] = removed
+    return change
+
+
+def _unpack_values(packed: Mapping[str, Any], final: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{key: final[key] for key in packed.get("kept", ())}, **packed.get("set", {})}
+
+
+def _unpack_change(
+    packed: Mapping[str, Any], before: Mapping[str, Any], final: Mapping[str, Any]
+) -> dict[str, Any]:
+    after = {**before, **_unpack_values(packed, final)}
+    for key in packed.get("removed", ()):
+        after.pop(key, None)
+    return after
+
+
+def _unpack_step(
+    step: Mapping[str, Any], before: dict[str, Any], final: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entry, and the state after it."""
+    output = step["returned"] if "returned" in step else _unpack_values(step, final)
+    after = {**before, **output} if isinstance(output, dict) else before
+    after = _unpack_change(step.get("then", {}), after, final)
+    entry = {
+        "block_type": step["block_type"],
+        "input": _unpack_input(step.get("saw"), before),
+        "output": output,
+        "accumulated_state": step.get("state", after),
+        "execution_time": step["execution_time"],
+        **step.get("more", {}),
+    }
+    absent = step.get("absent", ())
+    for key in absent:
+        del entry[key]
+    if "state" in step or "accumulated_state" in absent:
+        after = before
+    return entry, after
+
+
+def _unpack_input(saw: Mapping[str, Any] | None, before: dict[str, Any]) -> Any:
+    if saw is None:
+        return dict(before)
+    return saw["value"] if "value" in saw else _unpack_values(saw, before)
