@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\b
 Examples:
   penstock export questions.jsonl -o dataset/
-  penstock export questions.jsonl --format openai -o dataset/ --map user=generated.question --map assistant=generated.answer
+  penstock export questions.jsonl --format alpaca -o dataset/ --map output=generated.answer
   penstock export 3 --format parquet -o records.parquet
 """
 
@@ -24,17 +24,35 @@ Examples:
 @click.command(epilog=_EXAMPLES)
 @click.argument("source", required=False)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A folder, or a file.")
-@click.option("--format", "form", default="jsonl", show_default=True, help="jsonl, csv, parquet, openai, sharegpt or alpaca.")
-@click.option("--map", "mapping", multiple=True, metavar="FIELD=PATH", help="Take FIELD from PATH, such as generated.answer.")
+@click.option(
+    "--format",
+    "form",
+    default="jsonl",
+    show_default=True,
+    help="jsonl, csv, parquet, openai, sharegpt or alpaca.",
+)
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="FIELD=PATH",
+    help="Take FIELD from PATH, such as generated.answer.",
+)
 @click.option("--status", multiple=True, help="Only records in this state; may be given more than once.")
 @json_option
 def export(
-    source: str | None, output: Path, form: str, mapping: tuple[str, ...], status: tuple[str, ...], as_json: bool
+    source: str | None,
+    output: Path,
+    form: str,
+    mapping: tuple[str, ...],
+    status: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Write the records of SOURCE as a training-ready dataset.
 
     SOURCE is a run's output file, or a job's number; without it, the newest job. A folder gets the data, a
-    card that says how it was made, and the pipeline. Failed records are left out unless --status asks for them.
+    card that says how it was made, and the pipeline. Failed and rejected records are left out unless --status
+    asks for them.
     """
     from penstock.cli.run import run_async
 

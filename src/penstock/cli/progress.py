@@ -45,7 +45,7 @@ async def _show_bar(run: Run, console: Console) -> None:
         console=console,
         transient=False,
     ) as bar:
-        task = bar.add_task(run.job_name, total=run.progress.total, facts="")
+        task = bar.add_task(run.name, total=run.progress.total, facts="")
         try:
             while True:
                 bar.update(task, completed=round(run.progress.seeds_done, 1), facts=_facts(run))

@@ -74,7 +74,8 @@ def run(
 
     Records stream to the output file as they finish; those that gates refuse, or that fail, go beside it as
     NAME.failed.jsonl. Killed at any moment and started again, it goes on where it was: no record twice, none
-    missing, no finished model call paid for again. Ctrl-C once finishes what is in flight, twice stops at once.
+    missing, no finished model call paid for again. Ctrl-C once finishes what is in flight, twice stops at
+    once. For SEEDS, "examples" stands for the seeds that a template brings along.
     """
     from penstock.cli.loading import load_pipeline, load_seeds
     from penstock.jobs.runs import RunOptions

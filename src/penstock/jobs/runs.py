@@ -105,6 +105,7 @@ class RunReport:
 class Run:
     """A run that is ready to go; ``progress`` says how far it is while ``process`` works."""
 
+    name: str
     job: Job
     progress: Progress
     client: llm.Client
@@ -263,6 +264,7 @@ async def open_run(
             on_record=keep if files is not None else None,
         )
         yield Run(
+            name=pipeline.name,
             job=job,
             progress=progress,
             client=client,

@@ -71,10 +71,10 @@ class Pipeline:
         """
         self.name = name
         self._definition = {"name": name, **extra, "blocks": [dict(block) for block in blocks]}
-        block_registry = block_registry or default_blocks()
-        gate_registry = gate_registry or default_gates()
+        self._block_registry = block_registry or default_blocks()
+        self._gate_registry = gate_registry or default_gates()
         self.steps = [
-            Step(number, definition, block_registry, gate_registry)
+            Step(number, definition, self._block_registry, self._gate_registry)
             for number, definition in enumerate(blocks, start=1)
         ]
         multipliers = [step.number for step in self.steps if step.is_multiplier]
@@ -99,6 +99,16 @@ class Pipeline:
     def to_dict(self) -> dict[str, Any]:
         """The definition; ``load_from_dict`` makes the same pipeline of it."""
         return snapshot(self._definition)  # type: ignore[no-any-return]  # a dict gives a dict
+
+    def without_gates(self) -> Pipeline:
+        """The same blocks, held to nothing: for a rehearsal, which has no real answers to judge."""
+        steps = [
+            {key: value for key, value in step.items() if key not in {"gates", "heal"}}
+            for step in self._definition["blocks"]
+        ]
+        return Pipeline(
+            self.name, steps, block_registry=self._block_registry, gate_registry=self._gate_registry
+        )
 
     @property
     def is_multiplier(self) -> bool:

@@ -1,0 +1,132 @@
+"""``penstock demo``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from penstock.cli.output import INTERRUPTED, describe_model, duration, json_option, print_json, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from penstock.jobs.runs import RunReport
+
+_TEMPLATE = "fact_questions"
+_OUTPUT = Path("demo/qa.jsonl")
+
+_EXAMPLES = """\b
+Examples:
+  penstock demo
+  penstock demo --fresh
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.option("--fresh", is_flag=True, help="Ask the model anew, instead of showing what is there.")
+@json_option
+def demo(fresh: bool, as_json: bool) -> None:
+    """Turn 25 sentences into questions and answers with the embedded model: no key, no network.
+
+    The model is small and often wrong. Gates hold every answer to its sentence, ask again where they find
+    fault, and refuse what does not become right; so what is left can be trusted. Records go to demo/qa.jsonl.
+    """
+    from penstock.cli.loading import EXAMPLE_SEEDS, load_pipeline, load_seeds
+    from penstock.cli.run import run_to_end
+    from penstock.jobs.runs import RunOptions
+    from penstock.llm import JournalMode
+    from penstock.settings import get_settings
+
+    mode = JournalMode.FRESH if fresh else JournalMode.NORMAL
+    say(describe_model(get_settings()))
+    with load_seeds(EXAMPLE_SEEDS, _TEMPLATE) as seeds:
+        options = RunOptions(output=_OUTPUT, mode=mode, overwrite=True)
+        report, interrupted = run_to_end(load_pipeline(_TEMPLATE), seeds, options)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _show(report)
+    sys.exit(INTERRUPTED if interrupted else 0)
+
+
+def _show(report: RunReport) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(_accepted_table(_read_lines(report.output)))
+    if report.failed_output is not None:
+        console.print(_refused_table(_read_lines(report.failed_output)))
+    _show_figures(console, report)
+
+
+def _accepted_table(lines: Iterator[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="Accepted", title_justify="left", show_edge=False, pad_edge=False)
+    for heading in ("Question", "Answer", "Made from"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("Attempts", justify="right")
+    for line in lines:
+        made = line["accumulated_state"]["generated"]
+        table.add_row(made["question"], made["answer"], line["metadata"]["text"], str(line["attempts"]))
+    return table
+
+
+def _refused_table(lines: Iterator[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="\nRefused", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("Sentence", overflow="fold", ratio=2)
+    table.add_column("Last try, and what the gates found", overflow="fold", ratio=3)
+    for line in lines:
+        table.add_row(line["metadata"].get("text", ""), _last_fault(line))
+    return table
+
+
+def _last_fault(line: dict[str, Any]) -> str:
+    """The last attempt's question and answer, and its findings; or the error, when there was no attempt."""
+    from rich.markup import escape
+
+    if not line["tries"]:
+        return escape(str(line["error"]["error"]))
+    last = line["tries"][-1]
+    made = last.get("parts", {}).get("generated", {})
+    tried = " | ".join(str(value) for value in made.values()) if isinstance(made, dict) else str(made)
+    found = "; ".join(finding["message"] for finding in last["findings"])
+    return f"{escape(tried)}\n[dim]{escape(found)}[/dim]"
+
+
+def _show_figures(console: Console, report: RunReport) -> None:
+    usage = report.usage
+    spent = usage.input_tokens + usage.output_tokens
+    console.print(
+        f"\n{report.generated} of {report.generated + report.failed} sentences became a record"
+        f" · {spent:,} tokens in {usage.llm_calls} calls"
+        f" · {duration(report.seconds)}"
+        + (" (already there; --fresh asks the model again)" if not report.new else "")
+    )
+    console.print(f"Records: {report.output}")
+    if report.failed_output is not None:
+        console.print(f"Refused, with every attempt: {report.failed_output}")
+    console.print('\nNext: your own sentences, one a line as {"text": …} in facts.jsonl:')
+    console.print(f"  penstock run {_TEMPLATE} facts.jsonl -o questions.jsonl", style="bold")
+    console.print("or as chat messages for training:")
+    console.print(
+        f"  penstock export {report.output} --format openai -o demo/dataset"
+        " --map user=generated.question --map assistant=generated.answer",
+        style="bold",
+        soft_wrap=True,
+    )
+
+
+def _read_lines(path: Path | None) -> Iterator[dict[str, Any]]:
+    if path is None or not path.exists():
+        return
+    with path.open("rb") as lines:
+        for line in lines:
+            yield orjson.loads(line)

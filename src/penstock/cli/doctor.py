@@ -1,0 +1,102 @@
+"""``penstock doctor``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import click
+
+from penstock.cli.output import FOUND, WELL, describe_model, json_option, print_json
+from penstock.errors import PipelineError
+from penstock.settings import Settings, get_settings
+
+State = Literal["found", "missing", "unavailable"]
+
+_EXAMPLES = """\b
+Examples:
+  penstock doctor
+  penstock doctor --ask
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that penstock needs, and how it stands."""
+
+    name: str
+    state: State
+    message: str
+
+
+@click.command(epilog=_EXAMPLES)
+@click.option("--ask", is_flag=True, help="Ask the configured model one question as well.")
+@json_option
+def doctor(ask: bool, as_json: bool) -> None:
+    """Say what is set up, what is missing, and the line that mends it."""
+    settings = get_settings()
+    facts = [*_look(settings)]
+    if ask:
+        facts.append(asyncio.run(_ask(settings)))
+    if as_json:
+        print_json([asdict(fact) for fact in facts])
+    else:
+        for fact in facts:
+            click.echo(f"{fact.state:<12}{fact.name:<18}{fact.message}")
+    sys.exit(FOUND if any(fact.state == "missing" for fact in facts) else WELL)
+
+
+def _look(settings: Settings) -> Iterator[Fact]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Fact("Python", "found", version)
+    yield Fact("Model", "found", describe_model(settings).removeprefix("Model: "))
+    yield from _look_at_embedded(needed=not settings.model_configured)
+    yield asyncio.run(_look_at_database(settings))
+    yield from _look_at_blocks()
+
+
+def _look_at_embedded(*, needed: bool) -> Iterator[Fact]:
+    from penstock.llm import embedded
+
+    for fact in embedded.check():
+        state: State = "found" if fact.ok else "missing" if needed else "unavailable"
+        yield Fact(fact.name, state, fact.message)
+
+
+async def _look_at_database(settings: Settings) -> Fact:
+    from penstock.storage import Storage
+
+    try:
+        where = settings.database_url or settings.database_path
+        if settings.database_url is None and not settings.database_path.exists():
+            return Fact("Database", "found", f"{settings.database_path} will be made by the first run")
+        async with Storage(where) as storage:
+            return Fact("Database", "found", storage.name)
+    except PipelineError as error:
+        return Fact("Database", "missing", error.message)
+
+
+def _look_at_blocks() -> Iterator[Fact]:
+    from penstock.blocks.registry import default_registry
+
+    registry = default_registry()
+    yield Fact("Blocks", "found", f"{len(registry.list_types())} blocks")
+    for error in registry.errors:
+        yield Fact("Blocks", "missing", f"{error['file']}: {error['error']}")
+
+
+async def _ask(settings: Settings) -> Fact:
+    from penstock import llm
+
+    try:
+        async with llm.Client(settings) as client:
+            with llm.use_client(client):
+                question = [{"role": "user", "content": "Say: ready"}]
+                answer = await llm.complete(question, max_tokens=16, temperature=0.0)
+        seconds = (answer.usage.end_time or 0.0) - (answer.usage.start_time or 0.0)
+        return Fact("Answer", "found", f"{answer.model} answered in {seconds:.1f} s")
+    except PipelineError as error:
+        return Fact("Answer", "missing", error.message)
