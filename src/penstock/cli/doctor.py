@@ -67,7 +67,7 @@ def _look_at_embedded(*, needed: bool) -> Iterator[Fact]:
 
 
 async def _look_at_database(settings: Settings) -> Fact:
-    from penstock.storage import Storage
+    from penstock.storage.database import Storage
 
     try:
         where = settings.database_url or settings.database_path

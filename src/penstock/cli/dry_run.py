@@ -28,7 +28,7 @@ def show_dry_run(pipeline: Pipeline, seeds: SeedSource, *, limit: int | None, as
 
     rehearsals = asyncio.run(_rehearse(pipeline, seeds))
     records = min(limit or 10**12, seeds.total if seeds.total is not None else len(rehearsals))
-    expected = estimate(pipeline, rehearsals, records)
+    expected = estimate(pipeline, rehearsals, records, get_settings())
     if as_json:
         shown = [asdict(rehearsal) for rehearsal in rehearsals[:_SHOWN]]
         print_json({"seeds": shown, "estimate": asdict(expected)})

@@ -11,7 +11,8 @@ from penstock.cli.output import json_option, print_json, say
 from penstock.errors import BadInputError
 
 if TYPE_CHECKING:
-    from penstock.storage import Job, Storage
+    from penstock.storage.database import Storage
+    from penstock.storage.entities import Job
 
 _EXAMPLES = """\b
 Examples:
@@ -78,7 +79,7 @@ async def _export(
 ) -> dict[str, Any]:
     from penstock.jobs.datasets import export_job
     from penstock.settings import get_settings
-    from penstock.storage import Storage
+    from penstock.storage.database import Storage
 
     settings = get_settings()
     async with Storage(settings.database_url or settings.database_path) as storage:

@@ -118,7 +118,8 @@ def run_to_end(
     pipeline: Pipeline, seeds: SeedSource, options: RunOptions, *, quiet: bool = False
 ) -> tuple[RunReport, bool]:
     """Run with live progress; the report, and whether the user interrupted."""
-    return run_async(_run(pipeline, seeds, options, quiet=quiet))
+    outcome: tuple[RunReport, bool] = run_async(_run(pipeline, seeds, options, quiet=quiet))
+    return outcome
 
 
 def run_async(work: Any) -> Any:
@@ -159,7 +160,7 @@ def _interruptible(run: Run) -> Iterator[list[int]]:
         else:
             run.cancel()
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
     try:
         for number in signals:
             loop.add_signal_handler(number, interrupt)

@@ -15,7 +15,9 @@ from penstock.entities import Constraints, ExecutionResult, JobStatus, RecordId,
 from penstock.errors import HealingError, PipelineError
 from penstock.jobs.budget import Budget
 from penstock.jobs.seeds import Seed
-from penstock.storage import NewRecord, Writer, to_json
+from penstock.storage.entities import NewRecord
+from penstock.storage.trace_codec import to_json
+from penstock.storage.writer import Writer
 from penstock.workflow import Child, Pipeline, RunContext, StepEvent, snapshot
 
 logger = logging.getLogger("penstock.jobs")

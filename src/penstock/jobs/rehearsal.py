@@ -9,6 +9,8 @@ from typing import Any
 from penstock import llm
 from penstock.entities import Usage
 from penstock.errors import PipelineError
+from penstock.llm.prices import find_price
+from penstock.llm.providers import resolve
 from penstock.settings import Settings
 from penstock.workflow import Pipeline, RunContext, StepEvent
 
@@ -113,7 +115,9 @@ async def rehearse(pipeline: Pipeline, variables: Mapping[str, Any], settings: S
     return rehearsal
 
 
-def estimate(pipeline: Pipeline, rehearsals: Sequence[Rehearsal], records: int) -> Estimate:
+def estimate(
+    pipeline: Pipeline, rehearsals: Sequence[Rehearsal], records: int, settings: Settings
+) -> Estimate:
     """What ``records`` records would take, judged by those that were rehearsed."""
     prompts = [prompt for rehearsal in rehearsals for prompt in rehearsal.prompts]
     share = records / len(rehearsals) if rehearsals else 0.0
@@ -126,18 +130,17 @@ def estimate(pipeline: Pipeline, rehearsals: Sequence[Rehearsal], records: int) 
         most_calls=round(sum(attempts.get(prompt.step, 1) for prompt in prompts) * share),
         input_tokens=input_tokens,
         most_output_tokens=output_tokens,
-        most_cost=_cost(prompts, share),
+        most_cost=_cost(prompts, share, settings),
     )
 
 
-def _cost(prompts: Sequence[Prompt], share: float) -> float | None:
+def _cost(prompts: Sequence[Prompt], share: float, settings: Settings) -> float | None:
     total = 0.0
     for prompt in prompts:
-        usage = Usage(input_tokens=prompt.input_tokens, output_tokens=prompt.max_tokens or _UNBOUNDED_ANSWER)
-        cost = llm.price(prompt.model, usage)
-        if cost is None:
+        price = find_price(resolve(prompt.model, settings))
+        if price is None:
             return None
-        total += cost
+        total += price.cost(prompt.input_tokens, prompt.max_tokens or _UNBOUNDED_ANSWER)
     return total * share
 
 

@@ -25,21 +25,14 @@ from penstock.jobs.processor import Processor, Progress, Retry
 from penstock.jobs.record_file import RecordFile
 from penstock.jobs.seeds import Seed, SeedSource, open_seeds
 from penstock.settings import Settings, get_settings
-from penstock.storage import (
-    DurableJournal,
-    Job,
-    NewRecord,
-    Record,
-    RecordFilter,
-    Session,
-    Storage,
-    Writer,
-    claim_job,
-    difference,
-    jobs,
-    pipelines,
-    records,
-)
+from penstock.storage import jobs, pipelines, records
+from penstock.storage.claims import claim_job
+from penstock.storage.database import Session, Storage
+from penstock.storage.entities import Job, NewRecord, Record
+from penstock.storage.filters import RecordFilter
+from penstock.storage.journal import DurableJournal
+from penstock.storage.trace_codec import difference
+from penstock.storage.writer import Writer
 from penstock.workflow import Pipeline
 
 _FLUSH_SECONDS = 0.5

@@ -8,7 +8,7 @@ what they used.
 
 from penstock.llm.client import Client, complete, current_client, use_client
 from penstock.llm.journal import Journal, JournalMode, MemoryJournal
-from penstock.llm.scope import CallScope, Sample, current_scope, scope
+from penstock.llm.scope import CallScope, Sample, current_scope, scope, seed_digest
 from penstock.llm.usage import Completion
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "current_client",
     "current_scope",
     "scope",
+    "seed_digest",
     "use_client",
 ]

@@ -7,7 +7,6 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -250,12 +249,9 @@ class Pipeline:
                 context = RunContext(sample=llm.Sample(llm.seed_digest(seed), repetition), journal=journal)
                 results[index] = [result async for result in self.stream(seed, context)]
 
-        async with AsyncExitStack() as stack:
-            client = llm.find_client() or await stack.enter_async_context(llm.Client())
-            stack.enter_context(llm.use_client(client))
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(concurrency, len(items))):
-                    group.create_task(work())
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(items))):
+                group.create_task(work())
         return [result for made in results for result in made]
 
 
