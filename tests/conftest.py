@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from penstock.llm import Client, use_client
 from penstock.settings import Settings, get_settings
 from support.model_server import Answer, ModelServer
 
-PROJECT = Path(__file__).parent.parent
 _KEPT = {"database_path"}
 
 for _field in Settings.model_fields.keys() - _KEPT:
@@ -70,3 +70,11 @@ def settings(model: ModelServer, tmp_path: Path) -> Settings:
         llm_api_key=SecretStr("sk-test-0123456789"),
         database_path=tmp_path / "test_qa_records.db",
     )
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    """A client of the scripted model, made the current one: ``llm.complete`` asks it."""
+    async with Client(settings) as client:
+        with use_client(client):
+            yield client

@@ -32,7 +32,7 @@ class Sample(NamedTuple):
     child: str = ""
     step: int = 0
     attempt: int = 1
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     """Which of several samples of the same attempt (similarity gates compare them)."""
     round: int = 0
     """How often the record was tried again from the start of this step, after its gates refused it."""

@@ -1,0 +1,448 @@
+"""Asking a model: route, journal, permits, retries and cost of each call meet here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import replace
+from time import perf_counter, time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+from pydantic import SecretStr
+
+from penstock.entities import Usage
+from penstock.errors import JournalMissError, LLMError, LLMRefusedError
+from penstock.llm.entries import make_key, pack, unpack
+from penstock.llm.journal import Journal, JournalMode
+from penstock.llm.limiter import Limiter
+from penstock.llm.parsing import parse_json
+from penstock.llm.prices import Price, find_price
+from penstock.llm.providers import Route, resolve
+from penstock.llm.retry import Answer, Patience, ask
+from penstock.llm.scope import CallScope, current_scope
+from penstock.llm.usage import Completion
+from penstock.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from penstock.llm.retry import Send
+
+Messages = Sequence[Mapping[str, Any]]
+
+_REFUSING_FORMAT = frozenset({400, 404, 415, 422, 501})
+_FORMAT_WORDS = ("response_format", "json_schema", "json_object", "schema", "format")
+_MOST_FORMATS = 1000
+_EMBEDDED_SLOTS = 4
+"""More at once would wait inside its server, where waiting counts as the time of a request."""
+
+
+class _Target:
+    """A model as the client knows it: its route, who sends, its permits, its price, what formats it takes."""
+
+    __slots__ = ("base", "formats", "label", "limiter", "price", "route", "send")
+
+    def __init__(self, route: Route, send: Send, limiter: Limiter, base: str | None = None) -> None:
+        self.route = route
+        self.base = base or f"{route.provider} {route.api_base}"
+        """What tells this server's answers from another's, for the journal's keys."""
+        self.send = send
+        self.limiter = limiter
+        self.label = route.label
+        self.price: Price | None = find_price(route)
+        self.formats: dict[bytes, int] = {}
+        """Schema -> the first of ``json_schema``, ``json_object`` and plain text that was not refused."""
+
+
+class Client:
+    """Asks models, for any number of tasks of one event loop at a time; ``async with`` closes it."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or get_settings()
+        self._patience = Patience(self._settings.llm_timeout, self._settings.llm_deadline)
+        self._targets: dict[str | None, _Target] = {}
+        self._flights: dict[tuple[bytes, int], list[asyncio.Future[Completion | None]]] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; the next call opens new ones."""
+        session, self._session, self._loop = self._session, None, None
+        lean = all(target.route.lean for target in self._targets.values())
+        self._targets.clear()
+        if session is not None:
+            await session.close()
+        if not lean:
+            from penstock.llm.by_litellm import close_clients
+
+            await close_clients()
+
+    def concurrency(self) -> dict[str, dict[str, int]]:
+        """The present state of each ``provider/model``.
+
+        ``limit`` and ``in_flight`` requests, calls that are ``waiting`` for a permit, and ``pause``: seconds
+        until the provider takes requests again.
+        """
+        return {
+            target.label: {
+                "limit": int(target.limiter.limit),
+                "in_flight": target.limiter.in_flight,
+                "waiting": target.limiter.waiting,
+                "pause": round(target.limiter.pause),
+            }
+            for target in self._targets.values()
+        }
+
+    async def complete(
+        self,
+        messages: Messages,
+        *,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        schema: dict[str, Any] | None = None,
+    ) -> Completion:
+        """The model's answer to ``messages``; see ``penstock.llm.complete``."""
+        target = self._targets.get(model)
+        if target is None or self._loop is not asyncio.get_running_loop():
+            target = await self._open(model)
+        request: dict[str, Any] = {"model": target.route.model, "messages": messages}
+        if temperature is not None:
+            request["temperature"] = temperature
+        if max_tokens is not None:
+            request["max_tokens"] = max_tokens
+        call = _Call(target, request, schema, self._patience)
+        scope = current_scope()
+        if scope is None or scope.journal is None:
+            return await call.run(scope)
+        key = make_key(target.base, request, schema, scope.sample)
+        return await self._complete_once(key, call, scope, scope.journal)
+
+    async def _complete_once(self, key: bytes, call: _Call, scope: CallScope, journal: Journal) -> Completion:
+        """The answer that the journal has, or that an identical call in flight gets, or a new one."""
+        flight = (key, id(journal))
+        while (followers := self._flights.get(flight)) is not None:
+            turn: asyncio.Future[Completion | None] = asyncio.get_running_loop().create_future()
+            followers.append(turn)
+            if (completion := await turn) is not None:
+                return call.count_hit(scope, completion)
+            # Whoever asked was cancelled: one of those who waited for it asks instead.
+        followers = self._flights[flight] = []
+        outcome: Completion | Exception | None = None
+        try:
+            if scope.mode is not JournalMode.FRESH and (kept := await journal.find(key)) is not None:
+                outcome = unpack(kept)
+                return call.count_hit(scope, outcome)
+            if scope.mode is JournalMode.REPLAY:
+                raise JournalMissError(
+                    f"The journal has no answer of {call.target.label} for this call; run without replay.",
+                    detail={"model": call.target.label, "sample": scope.sample._asdict()},
+                )
+            completion = await call.run(scope)
+            if completion.finish_reason not in {"content_filter", "error"}:
+                await journal.save(key, pack(completion, call.seconds))
+            outcome = completion
+            return completion
+        except Exception as error:
+            outcome = error
+            raise
+        finally:
+            del self._flights[flight]
+            _settle(followers, outcome)
+
+    async def _open(self, model: str | None) -> _Target:
+        """The target of ``model``, made when it is first asked in this loop."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            # What belonged to a loop that has ended cannot be used, nor closed, in this one.
+            self._loop, self._session = loop, None
+            self._targets.clear()
+            self._flights.clear()
+        if (target := self._targets.get(model)) is not None:
+            return target
+        name = model or self._settings.default_model
+        route = resolve(name, self._settings)
+        same = (one for one in self._targets.values() if one.route == route)
+        if (target := next(same, None)) is None:
+            target = self._make_target(route)
+        self._targets[model] = target
+        return target
+
+    def _make_target(self, route: Route) -> _Target:
+        most = self._settings.llm_concurrency
+        if route.provider == "embedded":
+            from penstock.llm import embedded
+
+            road = _EmbeddedRoad(route, self._settings, self._get_session)
+            base = embedded.fingerprint(self._settings, route.litellm_model)
+            return _Target(route, road.send, Limiter(min(most, _EMBEDDED_SLOTS)), base)
+        if route.lean:
+            from penstock.llm.lean import LeanRoad
+
+            return _Target(
+                route, LeanRoad(route, self._get_session, self._patience.request).send, Limiter(most)
+            )
+        from penstock.llm.by_litellm import LiteLLMRoad
+
+        return _Target(route, LiteLLMRoad(route).send, Limiter(most))
+
+    def _get_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            from penstock.llm.lean import open_session
+
+            self._session = open_session()
+        return self._session
+
+
+class _EmbeddedRoad:
+    """The lean road to the embedded model's server, which is started when needed and again when it died."""
+
+    def __init__(self, route: Route, settings: Settings, session: Any) -> None:
+        self._route = route
+        self._settings = settings
+        self._session = session
+        self._server: Any = None
+        self._send: Send | None = None
+
+    async def send(self, request: dict[str, Any], seconds: float) -> Answer:
+        """Send once; raises Failure."""
+        if self._send is None or not self._server.running:
+            from penstock.llm import embedded
+            from penstock.llm.lean import LeanRoad
+
+            self._server = await embedded.start(self._settings, self._route.litellm_model)
+            url = f"{self._server.base_url}/chat/completions"
+            route = replace(self._route, url=url, api_key=SecretStr(self._server.api_key))
+            self._send = LeanRoad(route, self._session, self._settings.llm_timeout).send
+        return await self._send(request, seconds)
+
+
+class _Call:
+    """One call: the request, and what came of it."""
+
+    __slots__ = ("patience", "request", "schema", "seconds", "target")
+
+    def __init__(
+        self, target: _Target, request: dict[str, Any], schema: dict[str, Any] | None, patience: Patience
+    ) -> None:
+        self.target = target
+        self.request = request
+        self.schema = schema
+        self.patience = patience
+        self.seconds = 0.0
+
+    async def run(self, scope: CallScope | None) -> Completion:
+        """Ask the provider, and count what it used into ``scope``."""
+        target = self.target
+        start_time, started = time(), perf_counter()
+        try:
+            if self.schema is None:
+                answer, retries = await self._ask(self.request)
+            else:
+                answer, retries = await self._ask_for_json(self.schema)
+        except LLMError as error:
+            if scope is not None:
+                self._note(scope, perf_counter() - started, error=error.message)
+            raise
+        self.seconds = perf_counter() - started
+        price = target.price
+        usage = Usage(
+            answer.input_tokens,
+            answer.output_tokens,
+            answer.cached_tokens,
+            1,
+            None if price is None else price.cost(*answer[2:]),
+            start_time,
+            time(),
+        )
+        data = self._read(answer.text, answer.finish_reason)
+        completion = Completion(answer.text, usage, target.route.model, answer.finish_reason, data)
+        if scope is not None:
+            scope.usage.add(usage)
+            self._note(scope, self.seconds, completion, retries=retries)
+        return completion
+
+    def count_hit(self, scope: CallScope, completion: Completion) -> Completion:
+        """The completion as this call's, answered by the journal."""
+        now = time()
+        usage = replace(completion.usage, start_time=now, end_time=now, journal_hits=1)
+        data = self._read(completion.text, completion.finish_reason)
+        completion = replace(completion, usage=usage, data=data)
+        scope.usage.add(usage)
+        self._note(scope, 0.0, completion, from_journal=True)
+        return completion
+
+    def _read(self, text: str, finish_reason: str) -> Any:
+        if self.schema is None:
+            return None
+        # An answer that was cut off could be closed by guesswork, but what it lacks would be lost unseen.
+        return parse_json(text, repair=finish_reason != "length")
+
+    async def _ask(self, request: dict[str, Any]) -> tuple[Answer, int]:
+        target = self.target
+        return await ask(
+            target.send, request, limiter=target.limiter, patience=self.patience, label=target.label
+        )
+
+    async def _ask_for_json(self, schema: dict[str, Any]) -> tuple[Answer, int]:
+        """Ask with a schema; a provider that refuses the format is asked with a weaker one."""
+        formats = self.target.formats
+        name = orjson.dumps(schema)
+        known = formats.get(name)
+        for format_ in range(known or 0, 3):
+            try:
+                answer = await self._ask(_with_format(self.request, schema, format_))
+            except LLMRefusedError as error:
+                if format_ == 2 or not _refuses_format(error, first=known is None):
+                    raise
+                refused = error
+                continue
+            if known != format_:
+                if len(formats) >= _MOST_FORMATS:
+                    formats.clear()
+                formats[name] = format_
+            return answer
+        raise refused
+
+    def _note(
+        self,
+        scope: CallScope,
+        seconds: float,
+        completion: Completion | None = None,
+        *,
+        retries: int = 0,
+        from_journal: bool = False,
+        error: str | None = None,
+    ) -> None:
+        """Write the call into the scope's list, for the trace."""
+        note: dict[str, Any] = {
+            "model": self.target.label,
+            "temperature": self.request.get("temperature"),
+            "attempt": scope.sample.attempt,
+            "seconds": round(seconds, 4),
+            "retries": retries,
+            "from_journal": from_journal,
+        }
+        if completion is not None:
+            usage = completion.usage
+            note["input_tokens"] = usage.input_tokens
+            note["output_tokens"] = usage.output_tokens
+            note["cached_tokens"] = usage.cached_tokens
+            note["finish_reason"] = completion.finish_reason
+        if error is not None:
+            note["error"] = error
+        scope.calls.append(note)
+
+
+def _with_format(request: dict[str, Any], schema: dict[str, Any], format_: int) -> dict[str, Any]:
+    if format_ == 0:
+        asked = {"name": "response", "schema": schema, "strict": True}
+        return {**request, "response_format": {"type": "json_schema", "json_schema": asked}}
+    # The schema was part of the format; without it the model has to read it.
+    told = f"Answer with nothing but JSON that follows this JSON schema:\n{orjson.dumps(schema).decode()}"
+    messages = list(request["messages"])
+    if messages and messages[0].get("role") == "system" and isinstance(messages[0].get("content"), str):
+        messages[0] = {**messages[0], "content": f"{messages[0]['content']}\n\n{told}"}
+    else:
+        messages.insert(0, {"role": "system", "content": told})
+    weaker = {**request, "messages": messages}
+    if format_ == 1:
+        weaker["response_format"] = {"type": "json_object"}
+    return weaker
+
+
+def _refuses_format(error: LLMRefusedError, *, first: bool) -> bool:
+    """Whether the response format may be what was refused: it is named, or was never tried before."""
+    if error.detail.get("status") not in _REFUSING_FORMAT:
+        return False
+    body = str(error.detail.get("body", "")).lower()
+    return (first and error.detail["status"] == 400) or any(word in body for word in _FORMAT_WORDS)
+
+
+def _settle(
+    followers: list[asyncio.Future[Completion | None]], outcome: Completion | Exception | None
+) -> None:
+    """Tell those who waited for the same call; None: it was cancelled, ask yourselves."""
+    for turn in followers:
+        if turn.done():
+            continue
+        if isinstance(outcome, Exception):
+            turn.set_exception(outcome)
+        else:
+            turn.set_result(outcome)
+
+
+_client: ContextVar[Client | None] = ContextVar("penstock_client", default=None)
+_defaults: dict[asyncio.AbstractEventLoop, tuple[Client, AsyncGenerator[None, None]]] = {}
+
+
+@contextmanager
+def use_client(client: Client) -> Iterator[Client]:
+    """Make ``client`` the one that ``complete`` asks inside the ``with``."""
+    before = _client.get()
+    _client.set(client)
+    try:
+        yield client
+    finally:
+        # Not by token: the end of a generator, such as a test's fixture, may run in another context.
+        _client.set(before)
+
+
+def current_client() -> Client:
+    """The client that ``complete`` asks here: the one in use, else the default one of the running loop.
+
+    The default one closes when its loop shuts its generators down, as ``asyncio.run`` does at its end.
+    """
+    if (client := _client.get()) is not None:
+        return client
+    loop = asyncio.get_running_loop()
+    if (entry := _defaults.get(loop)) is None:
+        for ended in [one for one in _defaults if one.is_closed()]:
+            del _defaults[ended]
+        client = Client()
+        closing = _close_with_loop(client, loop)
+        with suppress(StopIteration):
+            closing.asend(None).send(None)  # to its yield, so that the loop knows of it
+        entry = _defaults[loop] = (client, closing)
+    return entry[0]
+
+
+async def _close_with_loop(client: Client, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        _defaults.pop(loop, None)
+        await client.close()
+
+
+async def complete(
+    messages: Messages,
+    *,
+    model: str | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    schema: dict[str, Any] | None = None,
+) -> Completion:
+    """Ask a model and get its answer; None leaves a parameter to the settings or to the provider.
+
+    With ``schema`` the answer is asked for as JSON, and ``Completion.data`` is the parsed JSON, or None when
+    the text could not be read as JSON. Raises LLMRefusedError, LLMUnavailableError or JournalMissError.
+    """
+    return await current_client().complete(
+        messages, model=model, temperature=temperature, max_tokens=max_tokens, schema=schema
+    )
