@@ -244,6 +244,7 @@ def _set_up_sqlite(connection: Any, _: Any) -> None:
 
 
 SQLITE_PRAGMAS = (
+    "PRAGMA page_size=8192",  # a record fits on a page, and several do
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # what was acknowledged survives a power cut, too
     "PRAGMA foreign_keys=ON",

@@ -20,7 +20,7 @@ from penstock.storage.writer import Writer
 
 _PROBES = 4
 _BITS_PER_KEY = 16
-_SMALLEST = 1 << 17
+_SMALLEST = 1 << 20
 _BATCH = 400
 _KEYS_AT_ONCE = 20_000
 
@@ -66,14 +66,23 @@ class DurableJournal:
     def __init__(self, storage: Storage, writer: Writer) -> None:
         self._storage = storage
         self._writer = writer
-        self._filter = KeyFilter(0)
-        self._count = 0
+        self._filters = [KeyFilter(0)]
+        self._room = self._filters[0].capacity
         self._waiting: dict[bytes, list[asyncio.Future[bytes | None]]] = {}
         self._reader: asyncio.Task[None] | None = None
 
     async def open(self) -> Self:
         """Load which keys there are."""
-        await self._load()
+        async with self._storage.reading() as session:
+            count = (await session.execute(select(func.count()).select_from(journal))).scalar_one()
+            known = KeyFilter(count * 2)
+            last = b""
+            while keys := await _list_keys(session, last):
+                for key in keys:
+                    known.add(key)
+                last = keys[-1]
+        self._filters = [known]
+        self._room = known.capacity - count
         return self
 
     async def aclose(self) -> None:
@@ -94,7 +103,7 @@ class DurableJournal:
 
     async def find(self, key: bytes) -> bytes | None:
         """The call that was kept under ``key``, or None; raises StorageError."""
-        if key not in self._filter:
+        if not any(key in known for known in self._filters):
             return None
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(answer)
@@ -105,21 +114,11 @@ class DurableJournal:
     async def save(self, key: bytes, value: bytes) -> None:
         """Keep a call; returns when it is safe on disk. Raises StorageError."""
         await self._writer.save_call(key, value)
-        self._count += 1
-        if self._count > self._filter.capacity:
-            await self._load()
-        self._filter.add(key)
-
-    async def _load(self) -> None:
-        async with self._storage.reading() as session:
-            count = (await session.execute(select(func.count()).select_from(journal))).scalar_one()
-            grown = KeyFilter(count * 2)
-            last = b""
-            while keys := await _list_keys(session, last):
-                for key in keys:
-                    grown.add(key)
-                last = keys[-1]
-        self._filter, self._count = grown, count
+        if self._room <= 0:
+            self._filters.append(KeyFilter(2 * self._filters[-1].capacity))
+            self._room = self._filters[-1].capacity
+        self._filters[-1].add(key)
+        self._room -= 1
 
     async def _read(self) -> None:
         while self._waiting:
