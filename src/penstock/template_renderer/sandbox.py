@@ -26,7 +26,7 @@ from penstock.errors import TemplateError
 MAX_TEXT = 10_000_000
 """Characters that a template, or any value on the way, may come to."""
 MAX_WORK = 5_000_000
-"""Units of work of one rendering: a turn of a loop, a call, an element looked at, 128 characters handled."""
+"""Units of work of one rendering: a turn of a loop, half an element looked at, 128 characters handled."""
 _CALL = 20
 """Units of work that a call costs beyond what it is given."""
 _MAX_BITS = 20_000
@@ -89,7 +89,7 @@ def _measure(value: Any) -> int:
             raise _OverdoneError("a namespace cannot be printed; print one of its attributes")
         else:
             size += 8
-        _spend(1)
+        _spend(2)
         if size > MAX_TEXT:
             _too_large()
     return size

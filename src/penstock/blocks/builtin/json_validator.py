@@ -68,7 +68,7 @@ def _unfence(text: str) -> str:
         return text
     inner = fenced[3:-3]
     language, newline, body = inner.partition("\n")
-    return body if newline and language.strip().isalnum() or not language.strip() else inner
+    return body if (newline and language.strip().isalnum()) or not language.strip() else inner
 
 
 def _refuse_constant(name: str) -> NoReturn:
