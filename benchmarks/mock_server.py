@@ -1,9 +1,9 @@
 """A chat-completions server that costs next to nothing, for measuring what its clients cost.
 
-Answers ``echo: <last user message>``, or JSON that fits the schema when the request has a ``response_format``
-(or, as some tools do, puts the schema into the prompt between ``<response_schema>`` tags). Counts what it is
-asked at ``GET /stats``; ``POST /reset`` starts the count anew; ``GET /first`` waits up to half a second for the
-first call since then. Latency and faults come by flag and are drawn from ``--seed``.
+Answers ``echo: <last user message>``, or JSON that fits the schema when the request has a
+``response_format`` (or, as some tools do, puts the schema into the prompt, in ``<response_schema>`` tags).
+Counts what it is asked at ``GET /stats``; ``POST /reset`` starts the count anew; ``GET /first`` waits up to
+half a second for the first call since then. Latency and faults come by flag, drawn from ``--seed``.
 
     python -m benchmarks.mock_server --port 0 --latency-ms 200 --rate-429 0.05
 
@@ -188,34 +188,39 @@ def _parse_schema(text: str) -> dict[str, Any]:
     return schema
 
 
-def fill(schema: dict[str, Any], text: str, root: dict[str, Any] | None = None) -> Any:
+def fill(schema: dict[str, Any], text: str) -> Any:
     """Something that fits ``schema``, with ``text`` wherever a string is free."""
-    root = schema if root is None else root
-    if "$ref" in schema:
-        target: Any = root
-        for key in str(schema["$ref"]).removeprefix("#/").split("/"):
-            target = target[key]
-        return fill(target, text, root)
-    if "const" in schema:
-        return schema["const"]
-    if "enum" in schema:
-        return schema["enum"][0]
-    for choice in ("anyOf", "oneOf", "allOf"):
-        if choice in schema:
-            return fill(schema[choice][0], text, root)
-    match schema.get("type"):
-        case "object":
-            return {name: fill(part, text, root) for name, part in schema.get("properties", {}).items()}
-        case "array":
-            return [fill(schema.get("items", {}), text, root)] * max(1, schema.get("minItems", 1))
-        case "integer" | "number":
-            return schema.get("minimum", 0) + (schema.get("maximum", 0) - schema.get("minimum", 0)) // 2
-        case "boolean":
-            return True
-        case "null":
-            return None
-        case _:
-            return text[: schema.get("maxLength", 200)] or "text"
+    return _Filler(schema, text).fill(schema)
+
+
+@dataclass(frozen=True)
+class _Filler:
+    root: dict[str, Any]
+    text: str
+
+    def fill(self, schema: dict[str, Any]) -> Any:
+        if "enum" in schema or "const" in schema:
+            return schema["enum"][0] if "enum" in schema else schema["const"]
+        if inner := self._inner(schema):
+            return self.fill(inner)
+        match schema.get("type"):
+            case "object":
+                return {name: self.fill(part) for name, part in schema.get("properties", {}).items()}
+            case "array":
+                return [self.fill(schema.get("items", {}))] * max(1, schema.get("minItems", 1))
+            case "integer" | "number":
+                return (schema.get("minimum", 0) + schema.get("maximum", 10)) // 2
+            case other:
+                free = self.text[: schema.get("maxLength", 200)] or "text"
+                return {"boolean": True, "null": None}.get(str(other), free)
+
+    def _inner(self, schema: dict[str, Any]) -> Any:
+        if "$ref" in schema:
+            target: Any = self.root
+            for key in str(schema["$ref"]).removeprefix("#/").split("/"):
+                target = target[key]
+            return target
+        return next((schema[name][0] for name in ("anyOf", "oneOf", "allOf") if schema.get(name)), None)
 
 
 class Connection(asyncio.Protocol):
@@ -251,11 +256,13 @@ class Connection(asyncio.Protocol):
                 return
             head = self._buffer[:end]
             if _CHUNKED.search(head):
-                return self._refuse(411, "bodies in chunks are not read here")
+                self._refuse(411, "bodies in chunks are not read here")
+                return
             found = _LENGTH.search(head)
             length = int(found.group(1)) if found else 0
             if length > MAX_BODY:
-                return self._refuse(413, "the body is too large")
+                self._refuse(413, "the body is too large")
+                return
             stop = end + 4 + length
             if len(self._buffer) < stop:
                 if _EXPECT.search(head) and len(self._buffer) == end + 4 and self._transport:
@@ -289,9 +296,11 @@ class Connection(asyncio.Protocol):
             request = orjson.loads(body)
             messages = request["messages"]
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            return self._write(400, _error("the body is not a chat-completions request"))
+            self._write(400, _error("the body is not a chat-completions request"))
+            return
         if not messages:
-            return self._write(400, _error("there must be at least one message"))
+            self._write(400, _error("there must be at least one message"))
+            return
         fault = self._provider.begin(body)
         if fault == "hang":
             self._busy = True
@@ -303,7 +312,6 @@ class Connection(asyncio.Protocol):
             loop.call_later(self._provider.behaviour.latency, self._finish, request, fault)
         else:
             self._finish(request, fault)
-        return None
 
     def _finish(self, request: dict[str, Any], fault: str | None) -> None:
         stats = self._provider.stats
@@ -368,7 +376,9 @@ async def serve(port: int, behaviour: Behaviour, seed: int, *, until_stdin_close
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--port", type=int, default=0, help="0 for any free one")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="before each answer")
     for fault, what in {
@@ -382,7 +392,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
     parser.add_argument("--distinct", action="store_true", help="count different requests as well")
     parser.add_argument("--cpu", type=int, help="the one core to run on")
-    parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started it")
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="end with the process that started it"
+    )
     return parser.parse_args()
 
 

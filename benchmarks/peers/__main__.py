@@ -33,7 +33,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="which peers there are, and which of them are installed")
     installing = commands.add_parser("install", help="install peers")
-    installing.add_argument("names", nargs="+", choices=[*PEERS, "all"], metavar="NAME", help=", ".join(PEERS))
+    installing.add_argument(
+        "names", nargs="+", choices=[*PEERS, "all"], metavar="NAME", help=", ".join(PEERS)
+    )
     arguments = parser.parse_args()
 
     if arguments.command == "list":

@@ -1,4 +1,4 @@
-"""The same calls as the floor, made as cheap as aiohttp lets them be: uvloop, orjson, one connection a worker."""
+"""The floor's calls made as cheap as aiohttp lets them be: uvloop, orjson, one connection a worker."""
 
 from __future__ import annotations
 

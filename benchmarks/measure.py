@@ -1,0 +1,181 @@
+"""Starts the mock, starts a command beside it, and says what the command took.
+
+Only the standard library is imported here: a child's peak memory starts at what its parent holds, so the
+parent stays small. Linux only, for ``/proc`` and one monotonic clock for all processes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks.columns import Command
+from benchmarks.peers import ROOT
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class BenchmarkError(Exception):
+    """A run that cannot count: it failed, took too long, or did not do the work."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run took."""
+
+    rows: int
+    first_request: float
+    """Seconds from the start of the process to its first call's arrival at the mock."""
+    seconds: float
+    """From that arrival to the end of the process, when everything has been stored."""
+    cpu: float
+    """CPU seconds of the process and its children over the same time."""
+    startup_cpu: float
+    max_rss: float
+    """MB that the largest process of the tree held at its peak."""
+    calls: int
+    max_in_flight: int
+    mock_cpu: float
+    disk: dict[str, float] | None = None
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows made in a second, start-up left out."""
+        return self.rows / self.seconds
+
+    @property
+    def cpu_per_1000(self) -> float:
+        """CPU seconds for a thousand rows, start-up left out."""
+        return self.cpu / self.rows * 1000
+
+
+class Mock:
+    """The mock model, in a process of its own on the last core."""
+
+    def __init__(self, latency_ms: float = 0.0, **flags: float) -> None:
+        extra = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+        cpu = max(os.sched_getaffinity(0))
+        self._argv = [sys.executable, "-m", "benchmarks.mock_server", "--until-stdin-closes"]
+        self._argv += [f"--latency-ms={latency_ms}", f"--cpu={cpu}", *extra]
+
+    def __enter__(self) -> Self:
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(self._argv, stdin=pipe, stdout=pipe, cwd=ROOT, text=True)
+        assert self._process.stdout is not None
+        self.port = int(json.loads(self._process.stdout.readline())["port"])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate()
+
+    @property
+    def endpoint(self) -> str:
+        """The base URL that clients are given."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def ask(self, method: str, path: str) -> dict[str, Any]:
+        """The mock's answer at one of its own routes."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path)
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        return answer
+
+
+def run(command: Command, mock: Mock, rows: int, *, timeout: float = 600.0) -> tuple[Measurement, str]:
+    """Run the command to its end; returns what it took and what it printed, or raises BenchmarkError."""
+    mock.ask("POST", "/reset")
+    printed, complaints = command.cwd / "stdout.txt", command.cwd / "stderr.txt"
+    with printed.open("wb") as stdout, complaints.open("wb") as stderr:
+        started = time.monotonic()
+        process = subprocess.Popen(
+            command.argv,
+            cwd=command.cwd,
+            env=command.env,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+        killer = threading.Timer(timeout, os.killpg, (process.pid, signal.SIGKILL))
+        killer.start()
+        try:
+            first = _wait_for_first_call(process, mock)
+            startup_cpu = tree_cpu(process.pid)
+            _, status, usage = os.wait4(process.pid, 0)
+        finally:
+            killer.cancel()
+        ended = time.monotonic()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    stats = mock.ask("GET", "/stats")
+    if process.returncode != 0 or first is None:
+        raise BenchmarkError(_explain(command, process.returncode, complaints, printed))
+    measured = Measurement(
+        rows=rows,
+        first_request=first - started,
+        seconds=ended - first,
+        cpu=usage.ru_utime + usage.ru_stime - startup_cpu,
+        startup_cpu=startup_cpu,
+        max_rss=usage.ru_maxrss / 1024,
+        calls=stats["calls"],
+        max_in_flight=stats["max_in_flight"],
+        mock_cpu=stats["cpu_seconds"],
+    )
+    return measured, printed.read_text(errors="replace")
+
+
+def time_command(argv: list[str], env: dict[str, str], cwd: Path) -> float:
+    """Seconds that a short command takes from start to end."""
+    started = time.monotonic()
+    subprocess.run(argv, env=env, cwd=cwd, check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+def _wait_for_first_call(process: subprocess.Popen[bytes], mock: Mock) -> float | None:
+    while (first := mock.ask("GET", "/first")["first_call"]) is None:
+        # Looked at without being reaped, so that its usage can still be read.
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return None
+    return float(first)
+
+
+def tree_cpu(root: int) -> float:
+    """CPU seconds so far of a process, its descendants, and those of them that have ended."""
+    children: dict[int, list[int]] = {}
+    spent: dict[int, int] = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            # The name, in brackets, may hold anything; the numbers come after it.
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        pid = int(folder.name)
+        children.setdefault(int(fields[1]), []).append(pid)
+        spent[pid] = sum(map(int, fields[11:15]))
+    total, waiting = 0, [root]
+    while waiting:
+        pid = waiting.pop()
+        total += spent.get(pid, 0)
+        waiting += children.get(pid, [])
+    return total / _TICKS
+
+
+def _explain(command: Command, returncode: int, *files: Path) -> str:
+    tails = (file.read_text(errors="replace")[-1500:].strip() for file in files)
+    return f"{' '.join(command.argv[:4])} … ended with {returncode}\n" + "\n".join(filter(None, tails))

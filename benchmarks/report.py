@@ -1,0 +1,176 @@
+"""What was measured, as Markdown."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from benchmarks.columns import FLOOR, OURS, RIVAL, Column
+from benchmarks.measure import Measurement
+
+TARGETS = (
+    "What penstock holds itself to: 0.55 of the floor at 0 ms and 0.9 of it at 200 ms; four times Curator at "
+    "both; CPU a row the same from 500 to 16,000 rows; under 200 MB; first request within 1.2 s; `--help` "
+    "within 0.3 s; at most 3 KB on disk a record beyond its own text."
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How slow the model is and how many requests may be in flight."""
+
+    name: str
+    latency_ms: float
+    concurrency: int
+    rows: Mapping[str, int]
+    """Rows by a column's speed."""
+
+    @property
+    def ideal(self) -> float | None:
+        """Rows a second if nothing but the model took time: each row waits for it twice."""
+        return self.concurrency / (2 * self.latency_ms / 1000) if self.latency_ms else None
+
+
+@dataclass
+class Results:
+    """All that was measured in one session."""
+
+    columns: Mapping[str, Column]
+    scenarios: Sequence[Scenario]
+    rounds: int
+    runs: dict[tuple[str, str], list[Measurement]] = field(default_factory=dict)
+    """By scenario and column."""
+    sizes: dict[tuple[str, int], list[Measurement]] = field(default_factory=dict)
+    """By column and rows, at 0 ms."""
+    help_seconds: list[float] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why a run could not be counted, by scenario and column."""
+
+
+def render(results: Results) -> str:
+    """The whole report."""
+    parts = [_machine(results), _main_table(results), _sizes(results), _small(results), TARGETS]
+    if results.failures:
+        parts.append(_failures(results))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _machine(results: Results) -> str:
+    versions = ", ".join(f"{column.name} {column.version}" for column in results.columns.values())
+    ideals = " ".join(f"{s.name}: ideal {s.ideal:.0f} rows/s." for s in results.scenarios if s.ideal)
+    return (
+        f"{os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}. Versions: {versions}.\n\n"
+        "The same work for everyone: N seeds, a text call, a JSON-schema call on its answer, checked, stored "
+        "(floors store nothing). The model is a mock on the loopback, held to one core; only the client's "
+        "processes are measured. Rows/s and CPU count from the first call's arrival at the mock to the end "
+        f"of the process. Median of {results.rounds}, columns taking turns. {ideals}"
+    ).strip()
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _main_table(results: Results) -> str:
+    heads = [""]
+    for scenario in results.scenarios:
+        heads += [f"rows/s at {scenario.name}", "÷ floor", "÷ Curator"]
+        if not scenario.latency_ms:
+            heads.append("CPU s per 1,000 rows")
+    heads += ["first request after start", "peak memory"]
+    return _table(heads, [_row(results, column) for column in results.columns.values()])
+
+
+def _row(results: Results, column: Column) -> list[str]:
+    cells = [f"{column.title} · {column.version}"]
+    every: list[Measurement] = []
+    for scenario in results.scenarios:
+        runs = results.runs.get((scenario.name, column.name), [])
+        every += runs
+        rate = _median(run.rows_per_second for run in runs)
+        cells.append(_number(rate))
+        cells += [_ratio(rate, results, scenario, FLOOR), _ratio(rate, results, scenario, RIVAL)]
+        if not scenario.latency_ms:
+            cells.append(_number(_median(run.cpu_per_1000 for run in runs)))
+    cells.append(_number(_median(run.first_request for run in every), " s"))
+    cells.append(_number(_median(run.max_rss for run in every), " MB"))
+    return cells
+
+
+def _ratio(rate: float | None, results: Results, scenario: Scenario, against: str) -> str:
+    base = _median(run.rows_per_second for run in results.runs.get((scenario.name, against), []))
+    return "–" if rate is None or not base else f"{rate / base:.2f}"
+
+
+def _sizes(results: Results) -> str:
+    if not results.sizes:
+        return ""
+    rows = []
+    before: tuple[str, int, float] | None = None
+    for (name, size), runs in results.sizes.items():
+        cpu = median(run.cpu for run in runs)
+        further = ""
+        if before and before[0] == name:
+            further = _number((cpu - before[2]) / (size - before[1]) * 1000)
+        before = (name, size, cpu)
+        rate = median(run.rows_per_second for run in runs)
+        memory = median(run.max_rss for run in runs)
+        cells = [results.columns[name].title, f"{size:,}", _number(rate), _number(cpu / size * 1000)]
+        rows.append([*cells, further, _number(memory, " MB")])
+    heads = [
+        "",
+        "rows",
+        "rows/s",
+        "CPU s per 1,000 rows",
+        "… of the rows beyond the line above",
+        "peak memory",
+    ]
+    return "Cost over size, at 0 ms:\n\n" + _table(heads, rows)
+
+
+def _small(results: Results) -> str:
+    lines = []
+    if results.help_seconds:
+        lines.append(f"`penstock --help`: {median(results.help_seconds):.2f} s.")
+    disks = [
+        run.disk for (name, _), runs in results.sizes.items() if name == OURS for run in runs if run.disk
+    ]
+    if disks:
+        last = disks[-1]
+        beyond = last["database"] - last["own_text"]
+        lines.append(
+            f"On disk per record: {last['database']:,.0f} bytes in the database, of which "
+            f"{last['own_text']:,.0f} are the record's own text (seed, prompts, answers) and {beyond:,.0f} are "
+            f"beyond it; {last['output']:,.0f} more in the output file."
+        )
+    return "\n".join(lines)
+
+
+def _failures(results: Results) -> str:
+    return "Not counted:\n\n" + "\n".join(
+        f"- {where}: {reason.splitlines()[-1]}" for where, reason in results.failures.items()
+    )
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    ruler = ["---", *("---:" for _ in heads[1:])]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ruler, *rows))
+
+
+def _median(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return median(listed) if listed else None
+
+
+def _number(value: float | None, unit: str = "") -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}{unit}" if abs(value) >= 20 else f"{value:.2f}{unit}"
