@@ -99,7 +99,8 @@ class _Unit:
 class Processor:
     """Makes a job's records, many at a time, and leaves nothing unsaid about any of them.
 
-    ``finished`` holds the identities that need not be made again. ``retries`` turns the job around: only the
+    ``concurrency`` is how many records are in flight; None is one until a model is asked, and then
+    ``most_in_flight``. ``finished`` holds the identities that need not be made again. ``retries`` turns the job around: only the
     identities in it are made. Call ``stop`` to end when what is in flight has finished, ``cancel`` to end at
     once.
     """
@@ -116,6 +117,7 @@ class Processor:
         client: llm.Client,
         progress: Progress,
         concurrency: int | None = None,
+        most_in_flight: int = 64,
         mode: llm.JournalMode = llm.JournalMode.NORMAL,
         finished: Container[RecordId] = frozenset(),
         retries: Mapping[RecordId, Retry] | None = None,
@@ -135,6 +137,8 @@ class Processor:
         self._journal = journal
         self._client = client
         self._concurrency = concurrency
+        self._most_in_flight = most_in_flight
+        self._model_asked = asyncio.Event()
         self._mode = mode
         self._finished = finished
         self._retries = retries
@@ -184,13 +188,12 @@ class Processor:
 
         A pipeline that calls no model gains nothing from many records at once, unless somebody says so.
         """
-        wanted = self._concurrency or self._client.settings.llm_concurrency
         first = group.create_task(self._work())
         self._work_tasks.append(first)
         if self._concurrency is None:
-            before = self._client.calls_started
-            while self._client.calls_started == before and not first.done():
-                await asyncio.sleep(0.002)
+            first.add_done_callback(lambda _: self._model_asked.set())
+            await self._model_asked.wait()
+        wanted = self._concurrency or self._most_in_flight
         for _ in range(wanted - 1):
             if self.status is not JobStatus.RUNNING:
                 break
@@ -258,6 +261,8 @@ class Processor:
             return None
         sample = llm.Sample(llm.seed_digest(metadata), identity.repetition, identity.child)
         context = RunContext(sample=sample, journal=self._journal, mode=self._mode, on_step=self._note_step)
+        if self._concurrency is None and not self._model_asked.is_set():
+            context.on_call = self._model_asked.set
         if retry is not None:
             context.retry_from, context.round = retry.from_step, retry.round
         return context

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -21,18 +21,16 @@ import orjson
 from penstock import llm
 from penstock.entities import ExecutionResult, JobStatus, RecordId, RecordStatus, Usage
 from penstock.errors import BadInputError
-from penstock.jobs.processor import Processor, Progress, Retry
+from penstock.jobs.processor import Processor, Progress
 from penstock.jobs.record_file import RecordFile
 from penstock.jobs.seeds import Seed, SeedSource, open_seeds
+from penstock.jobs.workshop import Workshop, open_workshop, settle, take_up
 from penstock.settings import Settings, get_settings
-from penstock.storage import jobs, pipelines, records
+from penstock.storage import jobs, pipelines
 from penstock.storage.claims import claim_job
 from penstock.storage.database import Session, Storage
 from penstock.storage.entities import Job, NewRecord, Record
-from penstock.storage.filters import RecordFilter
-from penstock.storage.journal import DurableJournal
 from penstock.storage.trace_codec import difference
-from penstock.storage.writer import Writer
 from penstock.workflow import Pipeline
 
 _FLUSH_SECONDS = 0.5
@@ -106,36 +104,33 @@ class Run:
     _processor: Processor
     _seeds: Iterable[Seed]
     _files: _RecordFiles | None
-    _writer: Writer
+    _workshop: Workshop
     _limited: bool
-    resumed: bool = False
-    """Whether records of an earlier run were found."""
-    _before: Usage = field(default_factory=Usage)
+    _before: Usage = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._before = replace(self.progress.usage)
+
+    @property
+    def resumed(self) -> bool:
+        """Whether records of an earlier run were found."""
+        return self.progress.earlier > 0
 
     async def process(self) -> RunReport:
         """Make what is still to be made; raises StorageError, and then the same run can be started again."""
         started = time.monotonic()
-        self._writer.update_job(self.job.id, status=JobStatus.RUNNING, error=None, completed_at=None)
-        flusher = asyncio.create_task(self._flush_often()) if self._files else None
+        self._workshop.writer.update_job(self.job.id, status=JobStatus.RUNNING, error=None, completed_at=None)
+        flusher = asyncio.create_task(self._flush_often())
         status = JobStatus.PAUSED
         try:
             status = await self._processor.process(self._seeds)
             if status is JobStatus.COMPLETED and self._limited and self.progress.fraction < 0.999999:
                 status = self._processor.status = JobStatus.PAUSED
         finally:
-            if flusher is not None:
-                flusher.cancel()
+            flusher.cancel()
             if self._files is not None:
                 self._files.close()
-            ended = time.time() if status.ended else None
-            self._writer.update_job(
-                self.job.id,
-                status=status,
-                error=self._processor.error,
-                completed_at=ended,
-                **self._processor.row(),
-            )
-            await self._writer.flush()
+            await settle(self._workshop, self.job, self._processor, status, time.time())
         return self._report(status, time.monotonic() - started)
 
     def stop(self) -> None:
@@ -166,6 +161,7 @@ class Run:
         )
 
     async def _flush_often(self) -> None:
+        """Let whoever follows the file see what has finished."""
         while self._files is not None:
             await asyncio.sleep(_FLUSH_SECONDS)
             self._files.flush()
@@ -180,13 +176,23 @@ class _RecordFiles:
         self.failed_path.unlink(missing_ok=True)
         self._failed: RecordFile | None = None
 
-    def append(self, identity: RecordId, line: dict[str, Any], *, failed: bool) -> None:
-        if not failed:
-            self.made.append(identity, line)
+    def append_earlier(self, record: Record) -> None:
+        """Add a record that the database has."""
+        self._append(record, record.accumulated_state)
+
+    def append_new(self, record: NewRecord, result: ExecutionResult) -> None:
+        """Add a record that has just been made."""
+        state, _ = difference(record.metadata, result.result)
+        self._append(record, state)
+
+    def _append(self, record: NewRecord | Record, state: Mapping[str, Any]) -> None:
+        identity = record.identity or RecordId(0)
+        if record.status is not RecordStatus.FAILED:
+            self.made.append(identity, _line_of(record, state))
             return
         if self._failed is None:
             self._failed = RecordFile(self.failed_path)
-        self._failed.append(identity, line)
+        self._failed.append(identity, _line_of(record, state))
 
     def flush(self) -> None:
         self.made.flush()
@@ -213,63 +219,34 @@ async def open_run(
     file is somebody else's.
     """
     options = options or RunOptions()
-    settings = settings or get_settings()
-    async with AsyncExitStack() as stack:
-        storage = await stack.enter_async_context(Storage(settings.database_url or settings.database_path))
-        job = await _find_or_create_job(storage, pipeline, seeds, options, settings)
-        await stack.enter_async_context(claim_job(storage, job.id))
-        writer = await stack.enter_async_context(Writer(storage))
-        journal = await stack.enter_async_context(DurableJournal(storage, writer))
-        client = await stack.enter_async_context(llm.Client(_with_concurrency(settings, options)))
-        progress = await _earlier_progress(storage, job, seeds.total)
-        files = _RecordFiles(options.output) if options.output else None
-        finished: set[RecordId] = set()
-        retries: dict[RecordId, Retry] | None = {} if options.retry_failed else None
-        async for record in records.stream_records(storage, RecordFilter(job_id=job.id), order="identity"):
-            identity = record.identity or RecordId(0)
-            finished.add(identity)
-            failed = record.status is RecordStatus.FAILED
-            if failed and retries is not None:
-                retries[identity] = _retry_of(record)
-            elif files is not None:
-                files.append(identity, _line_of(record, record.accumulated_state), failed=failed)
-
-        def keep(record: NewRecord, result: ExecutionResult) -> None:
-            if files is not None:
-                state, _ = difference(record.metadata, result.result)
-                failed = record.status is RecordStatus.FAILED
-                files.append(record.identity, _line_of(record, state), failed=failed)
-
-        processor = Processor(
-            pipeline=pipeline,
-            job_id=job.id,
-            pipeline_id=job.pipeline_id,
-            pipeline_version=job.pipeline_version or 1,
-            writer=writer,
-            journal=journal,
-            client=client,
-            progress=progress,
-            concurrency=options.concurrency,
-            mode=options.mode,
-            finished=finished,
-            retries=retries,
-            seconds=float((job.usage or {}).get("execution_time", 0.0)),
-            on_record=keep if files is not None else None,
-        )
-        yield Run(
-            name=pipeline.name,
-            job=job,
-            progress=progress,
-            client=client,
-            model=settings.default_model,
-            _processor=processor,
-            _seeds=seeds if options.limit is None else _limited(seeds, options.limit),
-            _files=files,
-            _writer=writer,
-            _limited=options.limit is not None,
-            resumed=bool(finished),
-            _before=Usage(llm_calls=progress.usage.llm_calls, journal_hits=progress.usage.journal_hits),
-        )
+    settings = _with_concurrency(settings or get_settings(), options)
+    async with open_workshop(settings) as workshop:
+        job = await _find_or_create_job(workshop.storage, pipeline, seeds, options, settings)
+        async with claim_job(workshop.storage, job.id):
+            files = _RecordFiles(options.output) if options.output else None
+            processor = await take_up(
+                workshop,
+                job,
+                pipeline,
+                total=seeds.total,
+                concurrency=options.concurrency,
+                mode=options.mode,
+                retry_failed=options.retry_failed,
+                on_earlier=files.append_earlier if files else None,
+                on_record=files.append_new if files else None,
+            )
+            yield Run(
+                name=pipeline.name,
+                job=job,
+                progress=processor.progress,
+                client=workshop.client,
+                model=settings.default_model,
+                _processor=processor,
+                _seeds=seeds if options.limit is None else _limited(seeds, options.limit),
+                _files=files,
+                _workshop=workshop,
+                _limited=options.limit is not None,
+            )
 
 
 async def run(
@@ -340,22 +317,6 @@ async def _refuse_foreign_file(session: Session, output: Path) -> None:
         )
 
 
-async def _earlier_progress(storage: Storage, job: Job, total: int | None) -> Progress:
-    """The progress that earlier runs of the job have made, counted from its records."""
-    async with storage.session() as session:
-        counts = await jobs.count_records(session, job.id)
-        usage = await jobs.usage_of_job(session, job.id)
-    failed = counts.get(RecordStatus.FAILED, 0)
-    made = sum(counts.values()) - failed
-    return Progress(
-        total=total,
-        generated=made,
-        failed=failed,
-        usage=usage,
-        earlier=made + failed,
-    )
-
-
 def _run_key(definition: dict[str, Any], digest: str, model: str, output: str) -> str:
     facts = orjson.dumps([definition, digest, model, output], default=repr, option=orjson.OPT_SORT_KEYS)
     return blake2b(facts, digest_size=16).hexdigest()
@@ -375,13 +336,6 @@ def _limited(seeds: SeedSource, limit: int) -> Iterable[Seed]:
             return
         yield Seed(seed.metadata, min(seed.repetitions, left))
         left -= seed.repetitions
-
-
-def _retry_of(record: Record) -> Retry:
-    """Refused by gates: ask anew from the refused step; stopped by an error: finished calls serve again."""
-    error = record.error or {}
-    refused = error.get("type") == "HealingError"
-    return Retry(error.get("tries", 0) + 1, error.get("detail", {}).get("step") if refused else None)
 
 
 def _line_of(record: NewRecord | Record, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ is added to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -54,6 +54,8 @@ class CallScope:
     usage: Usage = field(default_factory=Usage)
     calls: list[dict[str, Any]] = field(default_factory=list)
     """One entry a call, for the trace: model, temperature, tokens, seconds, finish_reason, from_journal."""
+    on_call: Callable[[], None] | None = None
+    """Told when a model is about to be asked, or the journal in its place."""
 
 
 _scope: ContextVar[CallScope | None] = ContextVar("penstock_call_scope", default=None)

@@ -45,6 +45,8 @@ class RunContext:
     round: int = 0
     """Which new sample, when ``retry_from`` is set."""
     on_step: Callable[[StepEvent], None] | None = None
+    on_call: Callable[[], None] | None = None
+    """Told when a model is about to be asked."""
 
 
 class StepFailure(Exception):  # noqa: N818 (never leaves this floor: it carries a step's entry past the raise)
@@ -152,7 +154,7 @@ class Step:
     ) -> dict[str, Any]:
         again = context.round if context.retry_from is not None and self.number >= context.retry_from else 0
         sample = context.sample._replace(step=self.number, attempt=attempt.number, index=index, round=again)
-        with llm.scope(llm.CallScope(sample, context.journal, context.mode, usage, calls)):
+        with llm.scope(llm.CallScope(sample, context.journal, context.mode, usage, calls, context.on_call)):
             if attempt.number > 1:
                 made = await self.block.regenerate(snapshot(state), attempt)
             elif self._first_temperature is not None:
