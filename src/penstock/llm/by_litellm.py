@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from contextlib import suppress
 from functools import lru_cache
 from threading import Lock
@@ -19,6 +20,9 @@ from penstock.llm.providers import Route
 from penstock.llm.retry import Answer, Failure, Kind, failure_from_status
 
 _importing = Lock()
+_NAMES = re.compile(r"\A(?:litellm\.)?(?:\w+(?:Error|Exception)(?:: | - ))+")
+"""What litellm writes before a provider's own words."""
+_UNREACHED = ("ConnectError", "ClientConnectorError")
 _OFFLINE = ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "LITELLM_OFFLINE_MODE")
 
 
@@ -55,7 +59,7 @@ class LiteLLMRoad:
 
     def _to_failure(self, error: Exception) -> Failure:
         text = redact(str(getattr(error, "message", "") or error), self._secret)
-        missing = _find_cause(error, ImportError)
+        missing = _find_cause(error, "ImportError")
         if missing is not None or "No module named" in text:
             raise ConfigurationError(
                 f"{self._route.provider} needs a package that is not installed: {missing or text}"
@@ -65,9 +69,12 @@ class LiteLLMRoad:
         body = text
         with suppress(Exception):  # made-up responses of litellm's have no body to read
             body = redact(response.text, self._secret) or text  # type: ignore[union-attr]  # checked by trying
+        text, body = _NAMES.sub("", text), _NAMES.sub("", body)
         status = getattr(error, "status_code", None)
-        if type(error).__name__ == "APIConnectionError" or not isinstance(status, int):
-            return Failure(Kind.PASSING, text[:500], None, text[:2000])
+        if any(_find_cause(error, name) for name in _UNREACHED):
+            return Failure(Kind.UNREACHED, text[:500], None, body[:2000])
+        if type(error).__name__ == "APIConnectionError" or not isinstance(status, int) or status < 400:
+            return Failure(Kind.PASSING, text[:500], None, body[:2000])
         if status == 429 and "insufficient_quota" in text:
             return Failure(Kind.REFUSED, f"429: {text[:500]}", status, body[:2000])
         return failure_from_status(status, body, headers)
@@ -93,9 +100,10 @@ def _import() -> Any:
     return litellm
 
 
-def _find_cause(error: BaseException | None, kind: type[Exception]) -> BaseException | None:
+def _find_cause(error: BaseException | None, name: str) -> BaseException | None:
+    """The first of an error's causes that is of the class ``name``."""
     for _ in range(10):
-        if error is None or isinstance(error, kind):
+        if error is None or any(kind.__name__ == name for kind in type(error).__mro__):
             return error
         error = error.__cause__ or error.__context__
     return None

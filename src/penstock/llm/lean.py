@@ -49,11 +49,13 @@ class LeanRoad:
             self._headers["Authorization"] = f"Bearer {self._secret}"
         self._seconds = timeout
         self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._dialect: dict[str, str | None] = {}
+        """Parameters that this model wants under another name, or (None) not at all."""
 
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
         try:
-            body = orjson.dumps(request)
+            body = orjson.dumps(self._translate(request) if self._dialect else request)
         except orjson.JSONEncodeError as error:
             raise BadInputError(f"A request to a model can hold plain data only: {error}") from error
         timeout = self._timeout if seconds >= self._seconds else aiohttp.ClientTimeout(total=seconds)
@@ -68,7 +70,8 @@ class LeanRoad:
                 raw = await _read(response)
                 if response.status != 200:
                     text = redact(raw.decode("utf-8", "replace"), self._secret)
-                    raise failure_from_status(response.status, text, response.headers)
+                    if response.status != 400 or not self._learn(text, request):
+                        raise failure_from_status(response.status, text, response.headers)
         except TimeoutError as error:
             raise Failure(Kind.PASSING, f"no answer within {seconds:g} s") from error
         except aiohttp.ClientConnectorError as error:
@@ -82,7 +85,26 @@ class LeanRoad:
         except (aiohttp.ClientError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise Failure(Kind.PASSING, redact(f"the connection broke: {reason}", self._secret)) from error
+        if response.status != 200:
+            return await self.send(request, seconds)  # in the dialect just learnt
         return self._read_answer(raw)
+
+    def _learn(self, refusal: str, request: dict[str, Any]) -> bool:
+        """Whether a refusal says how this model wants to be asked, as reasoning models do."""
+        if "max_completion_tokens" in refusal:
+            name, meant = "max_tokens", "max_completion_tokens"
+        elif read_error(refusal).get("param") == "temperature" and "nsupported" in refusal:
+            name, meant = "temperature", None
+        else:
+            return False
+        if name not in request or name in self._dialect:
+            return False
+        self._dialect[name] = meant
+        return True
+
+    def _translate(self, request: dict[str, Any]) -> dict[str, Any]:
+        named = ((self._dialect.get(name, name), value) for name, value in request.items())
+        return {name: value for name, value in named if name is not None}
 
     def _read_answer(self, raw: bytes) -> Answer:
         try:

@@ -29,7 +29,8 @@ _USUAL_BASES = {"lm_studio": "http://localhost:1234/v1", "llamafile": "http://lo
 _BY_LITELLM = frozenset({
     "anthropic", "azure", "azure_ai", "bedrock", "cerebras", "cohere", "cohere_chat", "databricks",
     "deepinfra", "deepseek", "fireworks_ai", "gemini", "github", "groq", "huggingface", "mistral",
-    "nvidia_nim", "openrouter", "perplexity", "replicate", "sagemaker", "together_ai", "vertex_ai", "watsonx", "xai",
+    "nvidia_nim", "openrouter", "perplexity", "replicate", "sagemaker", "together_ai", "vertex_ai",
+    "watsonx", "xai",
 })  # fmt: skip
 """Providers that need no look into litellm's folder."""
 
