@@ -38,6 +38,8 @@ def main() -> int:
     ]
     results = Results(columns, scenarios, arguments.rounds or (1 if arguments.quick else 3))
 
+    if os.getloadavg()[0] > 0.5:
+        print("Something else is running here; the figures will suffer.", file=sys.stderr)
     for number in range(results.rounds):
         for scenario in scenarios:
             _run_scenario(results, scenario, number)
@@ -69,8 +71,10 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def _run_scenario(results: Results, scenario: Scenario, number: int) -> None:
+    columns = list(results.columns.values())
+    turn = number % len(columns)
     with Mock(scenario.latency_ms) as mock:
-        for column in results.columns.values():
+        for column in columns[turn:] + columns[:turn]:
             where = f"{scenario.name}, {column.name}"
             try:
                 measured = measure(column, mock, scenario.rows[column.speed], scenario.concurrency)
@@ -146,6 +150,7 @@ def _page(text: str) -> str:
 def _raw(results: Results) -> dict[str, object]:
     return {
         "cores": os.cpu_count(),
+        "load": os.getloadavg(),
         "runs": [
             {"scenario": scenario, "column": column, **dataclasses.asdict(run)}
             for (scenario, column), runs in results.runs.items()

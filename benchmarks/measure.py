@@ -117,6 +117,9 @@ def run(command: Command, mock: Mock, rows: int, *, timeout: float = 600.0) -> t
             first = _wait_for_first_call(process, mock)
             startup_cpu = tree_cpu(process.pid)
             _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         finally:
             killer.cancel()
         ended = time.monotonic()

@@ -72,6 +72,8 @@ class Stats:
     served: int = 0
     """Calls answered properly."""
     statuses: dict[int, int] = field(default_factory=dict)
+    abandoned: int = 0
+    """Calls whose client had gone when the answer was ready."""
     hung: int = 0
     malformed: int = 0
     in_flight: int = 0
@@ -298,8 +300,8 @@ class Connection(asyncio.Protocol):
         except (orjson.JSONDecodeError, KeyError, TypeError):
             self._write(400, _error("the body is not a chat-completions request"))
             return
-        if not messages:
-            self._write(400, _error("there must be at least one message"))
+        if not messages or not all(isinstance(message, dict) for message in messages):
+            self._write(400, _error("there must be at least one message, and each must be an object"))
             return
         fault = self._provider.begin(body)
         if fault == "hang":
@@ -316,6 +318,9 @@ class Connection(asyncio.Protocol):
     def _finish(self, request: dict[str, Any], fault: str | None) -> None:
         stats = self._provider.stats
         stats.in_flight -= 1
+        if self._transport is None:
+            stats.abandoned += 1
+            return
         if fault == "429":
             after = f"Retry-After: {self._provider.behaviour.retry_after:g}\r\n".encode()
             self._write(429, _error("rate limit reached"), after)
