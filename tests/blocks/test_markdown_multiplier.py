@@ -1,0 +1,90 @@
+"""Splitting Markdown into sections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.blocks.builtin.markdown_multiplier import MarkdownMultiplierBlock
+from penstock.errors import BadInputError
+
+
+async def split(text: Any, **config: int) -> list[str]:
+    chunks = await MarkdownMultiplierBlock(**config).multiply({"file_content": text})
+    assert [chunk["chunk_index"] for chunk in chunks] == list(range(len(chunks)))
+    return [chunk["content"] for chunk in chunks]
+
+
+@pytest.mark.row("A91")
+async def test_each_heading_begins_a_section() -> None:
+    sections = await split("# A\ntext\n\n## B\ntext\n\n### C\ntext")
+
+    assert sections == ["# A\ntext", "## B\ntext", "### C\ntext"]
+
+
+@pytest.mark.row("A91")
+@pytest.mark.parametrize(
+    ("text", "sections"),
+    [
+        ("before\n\n# A\n", ["before", "# A"]),
+        ("no heading at all", ["no heading at all"]),
+        ("Title\n=====\ntext\n\nSub\n---\nmore", ["Title\n=====\ntext", "Sub\n---\nmore"]),
+        ("# A\r\nx\r\n# B\ry", ["# A\nx", "# B\ny"]),
+        ("\n\n# A\n\n\n", ["# A"]),
+        ("# A\n# B", ["# A", "# B"]),
+        ("#no heading\n#hashtag", ["#no heading\n#hashtag"]),
+        ("> # quoted\n\n- # listed\n", ["> # quoted\n\n- # listed"]),
+        ("# A\x0c\u2028still A\n# B", ["# A\x0c\u2028still A", "# B"]),
+    ],
+)
+async def test_sections_are_those_that_a_reader_sees(text: str, sections: list[str]) -> None:
+    assert await split(text) == sections
+
+
+@pytest.mark.row("A92")
+@pytest.mark.parametrize(
+    "data", [{}, {"file_content": None}, {"file_content": ""}, {"file_content": " \n\t"}]
+)
+async def test_nothing_to_split_is_an_error(data: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError, match="file_content is missing or blank"):
+        await MarkdownMultiplierBlock().multiply(data)
+
+
+@pytest.mark.row("A93")
+@pytest.mark.parametrize("fence", ["```", "~~~~", "    "])
+async def test_headings_inside_code_do_not_split(fence: str) -> None:
+    code = "    # x\n" if fence == "    " else f"{fence}\n# x\n{fence}\n"
+
+    sections = await split(f"# A\n\n{code}\nafter\n\n# B")
+
+    assert len(sections) == 2
+    assert "# x" in sections[0]
+
+
+async def test_deep_headings_can_be_left_where_they_are() -> None:
+    assert await split("# A\n## B\n# C", max_heading_level=1) == ["# A\n## B", "# C"]
+
+
+async def test_short_sections_can_be_joined_to_the_next() -> None:
+    assert await split("# A\n## B\nlong enough\n# C", min_length=10) == ["# A\n\n## B\nlong enough\n\n# C"]
+    assert await split("# A", min_length=10) == ["# A"]
+
+
+async def test_a_large_document_is_split() -> None:
+    sections = await split("# Heading\n\nSome *text* with `code`.\n\n" * 5_000)
+
+    assert len(sections) == 5_000
+
+
+async def test_deep_nesting_does_no_harm() -> None:
+    assert len(await split("> " * 5_000 + "# x\n\n# A")) == 2
+
+
+@given(st.text(alphabet="#ab \n`~->=*\t\r1.", min_size=1, max_size=200).filter(str.strip))
+async def test_no_text_is_lost(text: str) -> None:
+    sections = await split(text)
+
+    assert "".join("".join(sections).split()) == "".join(text.split())
