@@ -1,0 +1,146 @@
+"""Parts by their paths: reading one, and putting remade ones in the place of those that were wrong.
+
+A part is a key (``answer``, ``data.py``) or a path into nested values (``generated.answer``, ``items.0``). A
+key that has dots in it is found before a path that merely looks like it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+Keys = tuple[str | int, ...]
+
+
+class _Absent:
+    """The type of ``ABSENT``."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+ABSENT: Final = _Absent()
+"""What stands for a part that is not there; None can be a part's value."""
+
+
+def find_part(container: Any, path: str) -> Any:
+    """The value at ``path``, or ``ABSENT``."""
+    if isinstance(container, Mapping) and path in container:  # as it nearly always is
+        return container[path]
+    keys = find_keys(container, path)
+    if keys is None:
+        return ABSENT
+    for key in keys:
+        container = container[key]
+    return container
+
+
+def find_keys(container: Any, path: str) -> Keys | None:
+    """The keys that lead to ``path``, one a level; None when there is nothing."""
+    if isinstance(container, Mapping):
+        return _find_in_mapping(container, path)
+    if isinstance(container, list | tuple):
+        return _find_in_list(container, path)
+    return None
+
+
+def _find_in_mapping(container: Mapping[str, Any], path: str) -> Keys | None:
+    if path in container:
+        return (path,)
+    dot = path.find(".")
+    while dot >= 0:
+        head = path[:dot]
+        if head in container:
+            rest = find_keys(container[head], path[dot + 1 :])
+            if rest is not None:
+                return (head, *rest)
+        dot = path.find(".", dot + 1)
+    return None
+
+
+def _find_in_list(container: Sequence[Any], path: str) -> Keys | None:
+    head, _, tail = path.partition(".")
+    if not (head.isascii() and head.isdecimal() and len(head) < 10) or int(head) >= len(container):
+        return None
+    if not tail:
+        return (int(head),)
+    rest = find_keys(container[int(head)], tail)
+    return None if rest is None else (int(head), *rest)
+
+
+def resolve_part(path: str, *containers: Any) -> Keys:
+    """The keys of ``path`` in the first of ``containers`` that has it; else the path cut at its dots."""
+    for container in containers:
+        keys = find_keys(container, path)
+        if keys is not None:
+            return keys
+    return tuple(path.split("."))
+
+
+def is_beneath(keys: Keys, others: Iterable[Keys]) -> bool:
+    """Whether one of ``others`` covers ``keys`` as a part of itself."""
+    return any(len(other) < len(keys) and keys[: len(other)] == other for other in others)
+
+
+def merge_parts(old: Mapping[str, Any], new: Mapping[str, Any], named: Iterable[str]) -> dict[str, Any]:
+    """``old`` with the ``named`` parts, and nothing else, taken from ``new``; neither is changed.
+
+    What ``new`` lacks altogether stays as it was; what is missing inside a value that it does have is gone,
+    for so it was remade.
+    """
+    merged = dict(old)
+    paths = {resolve_part(path, old, new) for path in named}
+    for keys in sorted(paths, key=len):
+        if not is_beneath(keys, paths):
+            _graft(merged, new, keys)
+    return merged
+
+
+def merge_samples(
+    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], named: Sequence[str]
+) -> Sequence[Mapping[str, Any]]:
+    """Samples of which only the ``named`` parts are new; simply the new ones when they do not pair up."""
+    if len(old) != len(new):
+        return new
+    return [merge_parts(before, after, named) for before, after in zip(old, new, strict=True)]
+
+
+def _graft(target: dict[str, Any], source: Mapping[str, Any], keys: Keys) -> None:
+    """Put what ``source`` has at ``keys`` into ``target``, copying each level of ``target`` on the way."""
+    here: Any = target
+    there: Any = source
+    for depth, key in enumerate(keys[:-1]):
+        if not _has(there, key):
+            return
+        there = there[key]
+        inner = here[key] if _has(here, key) else None
+        if isinstance(inner, Mapping):
+            if not isinstance(there, Mapping):
+                return
+            copy: Any = dict(inner)
+        elif isinstance(inner, list | tuple) and isinstance(keys[depth + 1], int):
+            copy = list(inner)
+        else:  # there was nothing that a part could be put into, so the remade whole is all there is
+            _put(here, key, there)
+            return
+        _put(here, key, copy)
+        here = copy
+    last = keys[-1]
+    if _has(there, last):
+        _put(here, last, there[last])
+    elif len(keys) > 1 and isinstance(here, dict):
+        here.pop(last, None)
+
+
+def _has(container: Any, key: str | int) -> bool:
+    if isinstance(container, Mapping):
+        return key in container
+    return isinstance(container, list | tuple) and isinstance(key, int) and key < len(container)
+
+
+def _put(container: Any, key: str | int, value: Any) -> None:
+    if isinstance(container, dict) or (isinstance(key, int) and key < len(container)):
+        container[key] = value
