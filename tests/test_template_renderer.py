@@ -174,6 +174,11 @@ _DOUBLED = "{% set a = 'xxxxxxxxxx' %}"
         _DOUBLED + "{% set a = [a, a] | join(a) %}" * 40,
         _DOUBLED + "{% set a = a.join([a, a]) %}" * 40,
         _DOUBLED + "{% set a = 'xxxx'.translate({120: a}) %}" * 40,
+        "{% set a = 0 %}{% set b = 0 %}"
+        + "{% set a = dict.fromkeys('xy', a) %}{% set b = dict.fromkeys('xy', b) %}" * 60 + "{{ a == b }}",
+        _DOUBLED + "{% set b = a %}" + "{% set a = [1] | batch(3, a) | list %}" * 40 + "{{ a == b }}",
+        "{% set a = 'x' * 3999999 %}" + "{% set a = a ~ '' %}" * 1000,
+        "{% set a = 'x' * 3999999 %}{% for i in range(1000) %}{% set b = a.split('x') %}{% endfor %}",
         "{% set n = namespace() %}{{ n }}",
         "{{ 'x'.center(10**9) }}",
         "{{ 'x' | center(10**9) }}",
@@ -195,7 +200,7 @@ _DOUBLED = "{% set a = 'xxxxxxxxxx' %}"
         "{{ a }}" * 6000,
         "{{ 1 / 0 }}",
     ],
-    ids=range(40),
+    ids=range(44),
 )  # fmt: skip
 def test_a_template_cannot_exhaust_the_machine(template: str) -> None:
     with pytest.raises(TemplateError):

@@ -20,6 +20,8 @@ _MARKUP = ("{{", "{%", "{#")
 _MAX_SOURCE = 1_000_000
 """Characters of a template with markup; text without any may be as long as it likes."""
 _MAX_TAGS = 5_000
+_MAX_KEPT = 64_000
+"""Characters of a template that is worth keeping ready."""
 
 
 class CompiledTemplate:
@@ -60,14 +62,14 @@ class TemplateRenderer:
         """The text that ``template`` becomes over ``context``; raises TemplateError with the reason."""
         if "{" not in template or not any(mark in template for mark in _MARKUP):
             return template
-        return _compile(template).render(context)
+        return self.compile(template).render(context)
 
     def compile(self, template: str) -> CompiledTemplate:
         """The template made ready; raises TemplateError where its syntax is wrong."""
-        return _compile(template)
+        return _compile(template) if len(template) <= _MAX_KEPT else _compile.__wrapped__(template)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def _compile(source: str) -> CompiledTemplate:
     if not any(mark in source for mark in _MARKUP):
         return CompiledTemplate(source, None)

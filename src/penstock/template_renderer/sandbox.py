@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sized
 from functools import lru_cache, wraps
 from types import BuiltinMethodType
-from typing import Any, NoReturn
+from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, UndefinedError, meta, nodes
 from jinja2.exceptions import SecurityError
@@ -23,10 +23,10 @@ from jinja2.visitor import NodeTransformer
 
 from penstock.errors import TemplateError
 
-MAX_TEXT = 10_000_000
+MAX_TEXT = 4_000_000
 """Characters that a template, or any value on the way, may come to."""
 MAX_WORK = 5_000_000
-"""Units of work of one rendering: a turn of a loop, half an element looked at, 128 characters handled."""
+"""Units of work of one rendering: a turn of a loop, half an element looked at, 16 characters handled."""
 _CALL = 20
 """Units of work that a call costs beyond what it is given."""
 _MAX_BITS = 20_000
@@ -39,6 +39,7 @@ _WIDE_FORMAT = re.compile(r"\d{5,}|\*")
 _REMOVED_FILTERS = ("center", "pprint", "random", "urlize", "wordwrap", "xmlattr")
 """Filters that prompts have no use for; ``random`` would also make each run of a record another one."""
 _COUNT_FILTERS = {"batch", "slice", "indent", "round", "tojson"}
+_COMPARING_TESTS = ("eq", "==", "equalto", "ne", "!=", "in", "lt", "<", "le", "<=", "gt", ">", "ge", ">=")
 _PEEKING_FILTERS = {"first", "last", "length", "count", "default", "d"}
 _CONTAINERS = (Mapping, list, tuple, set, frozenset)
 
@@ -62,16 +63,17 @@ def _spend(units: int) -> None:
         raise _OverdoneError("it asks for too much work")
 
 
-def _too_large() -> NoReturn:
-    raise _OverdoneError(f"it makes something larger than {MAX_TEXT} characters")
+def _allow(size: int) -> None:
+    """Count a text of ``size`` characters that is about to be made; raises when it would be too long."""
+    if size > MAX_TEXT:
+        raise _OverdoneError(f"it makes something larger than {MAX_TEXT} characters")
+    _spend(1 + (size >> 4))
 
 
 def _measure(value: Any) -> int:
     """About how many characters ``value`` would print as; raises when that is too many."""
     if isinstance(value, str):
-        if len(value) > MAX_TEXT:
-            _too_large()
-        _spend(1 + (len(value) >> 7))
+        _allow(len(value))
         return len(value)
     size, waiting = 0, [value]
     while waiting:
@@ -82,6 +84,8 @@ def _measure(value: Any) -> int:
             size += item.bit_length() // 3 + 1
         elif isinstance(item, _CONTAINERS):
             size += 2 * len(item) + 2
+            if size > MAX_TEXT:
+                break
             waiting.extend(item)
             if isinstance(item, Mapping):
                 waiting.extend(item.values())
@@ -91,7 +95,8 @@ def _measure(value: Any) -> int:
             size += 8
         _spend(2)
         if size > MAX_TEXT:
-            _too_large()
+            break
+    _allow(size)
     return size
 
 
@@ -102,8 +107,9 @@ def _join(parts: Iterable[str]) -> str:
     for part in parts:
         size += len(part)
         if size > MAX_TEXT:
-            _too_large()
+            break
         texts.append(part)
+    _allow(size)
     return "".join(texts)
 
 
@@ -122,8 +128,7 @@ class _Formatter(SandboxedFormatter):
     def format_field(self, value: Any, format_spec: str) -> Any:
         _check_format(format_spec)
         self._size += _measure(value)
-        if self._size > MAX_TEXT:
-            _too_large()
+        _allow(self._size)
         return super().format_field(value, format_spec)
 
 
@@ -172,24 +177,20 @@ def _guard_numbers(name: str, numbers: Iterable[Any]) -> None:
 
 def _guard_indent(text: Any, width: Any = 4, *_: Any, **__: Any) -> None:
     width = width if isinstance(width, int) else len(str(width))
-    if (str(text).count("\n") + 1) * width > MAX_TEXT:
-        _too_large()
+    _allow((str(text).count("\n") + 1) * width)
 
 
 def _guard_replace(text: Any, old: Any, new: Any, *_: Any) -> None:
-    if len(str(text)) + str(text).count(str(old)) * len(str(new)) > MAX_TEXT:
-        _too_large()
+    _allow(len(str(text)) + str(text).count(str(old)) * len(str(new)))
 
 
 def _guard_format(text: Any, *args: Any, **kwargs: Any) -> None:
     _check_format(str(text))
-    if str(text).count("%") * (_measure(args) + _measure(kwargs)) > MAX_TEXT:
-        _too_large()
+    _allow(str(text).count("%") * (_measure(args) + _measure(kwargs)))
 
 
 def _guard_join(values: Any, d: Any = "", *_: Any, **__: Any) -> None:
-    if _measure(values) + len(str(d)) * len(values) > MAX_TEXT:
-        _too_large()
+    _allow(_measure(values) + len(str(d)) * len(values))
 
 
 _GUARDS: dict[str, Callable[..., None]] = {
@@ -201,7 +202,7 @@ _GUARDS: dict[str, Callable[..., None]] = {
 
 
 def _meter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter ``function``, which first looks at what it is given."""
+    """The filter or test ``function``, which first looks at what it is given."""
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
     guard = _GUARDS.get(name)
 
@@ -238,6 +239,13 @@ class _Metered(NodeTransformer):
         self.generic_visit(node)
         return self._wrap(nodes.Tuple(node.nodes, "load", lineno=node.lineno), "_concatenated")
 
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Compare:  # noqa: N802
+        self.generic_visit(node)
+        for operand in node.ops:
+            if not isinstance(operand.expr, nodes.Const):
+                operand.expr = self._wrap(operand.expr, "_measured")
+        return node
+
     def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         plain = all(isinstance(item, nodes.Const) for item in node.items)
@@ -271,6 +279,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         for name, function in self.filters.items():
             if name not in _PEEKING_FILTERS:
                 self.filters[name] = _meter(name, function)
+        for name in _COMPARING_TESTS:
+            test: Any = self.tests[name]
+            self.tests[name] = _meter(name, test)
         self.filters.update(_counted=_counted, _concatenated=_concatenated, _measured=_measured)
 
     @staticmethod
@@ -286,8 +297,10 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Whether a template may have it; ``translate`` is left out since it can make a text grow at will."""
-        return attr != "translate" and super().is_safe_attribute(obj, attr, value)
+        """Whether a template may have it; nothing of classes, nor ``translate``, which grows texts at will."""
+        return (
+            attr != "translate" and not isinstance(obj, type) and super().is_safe_attribute(obj, attr, value)
+        )
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """``str.format`` and ``format_map``, safe and bounded; None for any other value."""
@@ -322,11 +335,10 @@ def _guard_method(name: str, owner: str | bytes | int, args: tuple[Any, ...], kw
         _guard_numbers(name, (*args, *kwargs.values()))
     if isinstance(owner, int):
         return args
-    if name == "expandtabs" and len(owner) > _MAX_WIDTH // 10:
-        _too_large()
-    if name == "replace":
-        if len(owner) + owner.count(args[0]) * len(args[1]) > MAX_TEXT:
-            _too_large()
+    if name == "expandtabs":
+        _allow(len(owner) * _MAX_WIDTH)
+    elif name == "replace":
+        _allow(len(owner) + owner.count(args[0]) * len(args[1]))
     elif name == "join":
         args = (args[0] if isinstance(args[0], Sized) else list(_count_each(args[0])),)
         _guard_join(args[0], owner)
@@ -343,14 +355,13 @@ def _guard_times(left: Any, right: Any) -> None:
         _guard_power(left, 1 + right.bit_length() // max(left.bit_length(), 1))
         return
     for value, times in ((left, right), (right, left)):
-        repeated = isinstance(times, int) and isinstance(value, (str, bytes, list, tuple))
-        if repeated and (_measure(value) + 1) * times > MAX_TEXT:
-            _too_large()
+        if isinstance(times, int) and isinstance(value, (str, bytes, list, tuple)):
+            _allow((_measure(value) + 1) * max(times, 0))
 
 
 def _guard_plus(left: Any, right: Any) -> None:
-    if not isinstance(left, (int, float)) and _measure(left) + _measure(right) > MAX_TEXT:
-        _too_large()
+    if not isinstance(left, (int, float)):
+        _allow(_measure(left) + _measure(right))
 
 
 def _guard_percent(left: Any, right: Any) -> None:
