@@ -297,7 +297,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Whether a template may have it; nothing of classes, nor ``translate``, which grows texts at will."""
+        """Whether a template may have it: nothing of classes, no ``translate``, which grows texts at will."""
         return (
             attr != "translate" and not isinstance(obj, type) and super().is_safe_attribute(obj, attr, value)
         )
