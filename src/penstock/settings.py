@@ -54,12 +54,18 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8000
     api_token: SecretStr = SecretStr("")
+    allowed_hosts: str = ""
+    """More names that the service is reached by, separated by commas: those of a proxy before it."""
+    ui_folder: Path | None = None
+    """A built front end to serve instead of the one that ships with penstock."""
     max_running_jobs: int = Field(default=1, ge=1)
 
     debug: Switch = False
     log_format: Literal["text", "json"] = "text"
+    otel: Switch = False
+    """Send OpenTelemetry spans; where to is said by the standard ``OTEL_EXPORTER_OTLP_*`` variables."""
 
-    @field_validator("embedded_model_path", "database_url", mode="before")
+    @field_validator("embedded_model_path", "database_url", "ui_folder", mode="before")
     @classmethod
     def _blank_is_absent(cls, value: object) -> object:
         return None if value == "" else value
@@ -73,6 +79,13 @@ class Settings(BaseSettings):
     def default_model(self) -> str:
         """The model of a block that names none."""
         return self.llm_model if self.model_configured else EMBEDDED_MODEL
+
+    @property
+    def model_line(self) -> str:
+        """One line that says which model answers, and why."""
+        if self.model_configured:
+            return f"Model: {self.llm_model} at {self.llm_endpoint}"
+        return f"Model: {EMBEDDED_MODEL}, inside penstock (set LLM_ENDPOINT and LLM_MODEL for another)"
 
 
 @lru_cache(maxsize=1)

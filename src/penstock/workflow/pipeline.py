@@ -17,6 +17,7 @@ from penstock.blocks.registry import BlockRegistry
 from penstock.blocks.registry import default_registry as default_blocks
 from penstock.entities import Constraints, ExecutionResult, Usage
 from penstock.errors import (
+    BadInputError,
     BlockExecutionError,
     DefinitionError,
     PipelineError,
@@ -46,6 +47,17 @@ class Child:
     """What the multiplier was given."""
     trace: tuple[dict[str, Any], ...] = ()
     """The multiplier's own entry, which the child's trace begins with."""
+
+
+@dataclass(slots=True)
+class Preview:
+    """Some steps of a pipeline, tried out."""
+
+    outcome: ExecutionResult
+    numbers: list[int]
+    """Which step each entry of the trace belongs to."""
+    children: int | None = None
+    """How many states a multiplier made; None when none was run."""
 
 
 class Pipeline:
@@ -187,6 +199,86 @@ class Pipeline:
         outcome.result = snapshot(outcome.result)
         return outcome
 
+    async def preview(
+        self,
+        data: Mapping[str, Any],
+        *,
+        up_to: int | None = None,
+        only: int | None = None,
+        pins: Mapping[int, Mapping[str, Any]] | None = None,
+        child: int = 0,
+        context: RunContext | None = None,
+    ) -> Preview:
+        """Run the steps up to one, or only one; a pinned step is not run and gives what it is pinned to.
+
+        Of a multiplier's children the one with the index ``child`` goes on. A step that fails is the last one
+        of the outcome, which carries the ``error``. Raises BadInputError when there is no such step, output
+        or child, and StorageError when the journal cannot be kept.
+        """
+        pins = pins or {}
+        self._refuse_unknown(pins, up_to, only)
+        context = replace(context, usage=Usage()) if context else RunContext()
+        context.trace_id = context.trace_id or str(uuid.uuid4())
+        started = time.time()
+        last = only or up_to or len(self.steps)
+        wanted = {last} if only else set(range(1, last + 1))
+        state: dict[str, Any] = snapshot(dict(data))
+        made = Preview(ExecutionResult(state, [], context.trace_id, context.usage, state), [])
+        for step in self.steps[:last]:
+            if step.number in pins:
+                _add_pinned(step, made.outcome, pins[step.number])
+            elif step.number not in wanted:
+                continue
+            elif step.is_multiplier:
+                await self._preview_child(made, child, context)
+            else:
+                await self._run_step(step, made.outcome, context)
+            if made.outcome.error is not None and len(made.outcome.trace) == len(made.numbers):
+                break
+            made.numbers.append(step.number)
+            if made.outcome.error is not None:
+                break
+        if made.outcome.error is None and made.numbers and last == len(self.steps):
+            self._settle_output(made.outcome)
+        context.usage.start_time, context.usage.end_time = started, time.time()
+        made.outcome.result = snapshot(made.outcome.result)
+        return made
+
+    async def _preview_child(self, made: Preview, index: int, context: RunContext) -> None:
+        """Run the multiplier, and go on with one of its children."""
+        try:
+            children = await self.expand(made.outcome.result, context)
+        except BlockExecutionError as error:
+            made.outcome.error = error
+            return
+        made.children = len(children)
+        if index >= len(children):
+            raise BadInputError(
+                f"There is no child {index}: the multiplier made {len(children)}, counted from 0.",
+                detail={"child": index, "children": len(children)},
+            )
+        chosen = children[index]
+        context.sample = context.sample._replace(child=chosen.name)
+        made.outcome.result, made.outcome.child = chosen.state, chosen.name
+        made.outcome.trace.extend(chosen.trace)
+
+    def _refuse_unknown(
+        self, pins: Mapping[int, Mapping[str, Any]], up_to: int | None, only: int | None
+    ) -> None:
+        for number in (*pins, up_to, only):
+            if number is not None and not 1 <= number <= len(self.steps):
+                raise BadInputError(
+                    f"There is no step {number}: the pipeline has {len(self.steps)}.", detail={"step": number}
+                )
+        for number, outputs in pins.items():
+            step = self.steps[number - 1]
+            if unknown := [name for name in outputs if name not in step.outputs]:
+                raise BadInputError(
+                    f"Step {number} ({step.type}) does not make {', '.join(unknown)}; it makes "
+                    f"{', '.join(step.outputs) or 'nothing'}.",
+                    detail={"step": number, "outputs": step.outputs},
+                )
+
     async def _run_step(self, step: Step, outcome: ExecutionResult, context: RunContext) -> bool:
         """Run one step and add to the outcome; False when it failed and the outcome says why."""
         state = outcome.result
@@ -253,6 +345,23 @@ class Pipeline:
             for _ in range(min(concurrency, len(items))):
                 group.create_task(work())
         return [result for made in results for result in made]
+
+
+def _add_pinned(step: Step, outcome: ExecutionResult, outputs: Mapping[str, Any]) -> None:
+    """A step that is not run, because what it gives is known."""
+    given = outcome.result
+    output = snapshot(dict(outputs))
+    consumed = step.block.consumes if isinstance(step.block, BaseMultiplierBlock) else ()
+    outcome.result = {**{key: value for key, value in given.items() if key not in consumed}, **output}
+    entry = {
+        "block_type": step.type,
+        "input": given,
+        "output": output,
+        "accumulated_state": outcome.result,
+        "execution_time": 0.0,
+        "pinned": True,
+    }
+    outcome.trace.append(entry)
 
 
 def _make_child(

@@ -1,0 +1,64 @@
+"""What a route can ask for: the services that run as long as the process, and a session of the database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from penstock import llm
+from penstock.api.metrics import Metrics
+from penstock.api.telemetry import Telemetry
+from penstock.blocks.registry import BlockRegistry
+from penstock.gates import GateRegistry
+from penstock.settings import Settings
+from penstock.storage.database import Session, Storage
+from penstock.storage.journal import DurableJournal
+from penstock.storage.writer import Writer
+from penstock.templates import TemplateRegistry
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything that lives as long as the service."""
+
+    settings: Settings
+    storage: Storage
+    writer: Writer
+    journal: DurableJournal
+    client: llm.Client
+    blocks: BlockRegistry
+    gates: GateRegistry
+    templates: TemplateRegistry
+    metrics: Metrics
+    telemetry: Telemetry
+    before_delete: list[Callable[[int], Awaitable[None]]] = field(default_factory=list)
+    """Called with a pipeline's id before it is deleted; jobs end there what is still running."""
+
+
+def get_services(request: Request) -> Services:
+    """The services of the application that was asked."""
+    services = request.app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]
+
+
+async def _open_session(services: ServicesDep) -> AsyncIterator[Session]:
+    async with services.storage.session() as session:
+        yield session
+
+
+async def _open_reading(services: ServicesDep) -> AsyncIterator[Session]:
+    async with services.storage.reading() as session:
+        yield session
+
+
+SessionDep = Annotated[Session, Depends(_open_session, scope="function")]
+"""A transaction that may write, committed before the answer goes out."""
+ReadingDep = Annotated[Session, Depends(_open_reading, scope="function")]
+"""A transaction that only reads."""

@@ -1,0 +1,200 @@
+"""Every error, on every route, in one shape (D1): which status it is, and how it is written."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ValidationError as InvalidModelError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from penstock.api.logging import redact
+from penstock.errors import (
+    BadInputError,
+    ConfigurationError,
+    ConflictError,
+    LLMError,
+    NotFoundError,
+    PipelineError,
+    StorageError,
+    TooLargeError,
+)
+from penstock.storage.trace_codec import to_json
+
+logger = logging.getLogger("penstock.api")
+
+
+class WrongTokenError(BadInputError):
+    """No token was given, or not the right one."""
+
+
+class ForeignRequestError(BadInputError):
+    """Another web site, or another name than the service's own, asks."""
+
+
+STATUSES: Mapping[type[PipelineError], int] = {
+    PipelineError: 400,
+    WrongTokenError: 401,
+    ForeignRequestError: 403,
+    NotFoundError: 404,
+    ConflictError: 409,
+    TooLargeError: 413,
+    LLMError: 502,
+    StorageError: 503,
+    ConfigurationError: 503,
+}
+"""The status of an error is that of the nearest class above it; what a step raises is a 400 (A152)."""
+
+_SENTENCES = {
+    404: "There is nothing at this address.",
+    405: "This address does not know that method.",
+}
+
+
+class ErrorBody(BaseModel):
+    """What went wrong, and its facts."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"error": "pipeline not found", "detail": {"pipeline_id": 7}}],
+        }
+    )
+
+    error: str = Field(description="One sentence that says what is wrong.")
+    detail: dict[str, Any] = Field(description="The facts behind it; 422 has `errors`, one a field.")
+
+
+_MEANINGS = {
+    400: "The request cannot be carried out as it is.",
+    401: "No token, or not the right one.",
+    403: "Asked from another web site.",
+    404: "Nothing is stored under that name or number.",
+    409: "The present state does not allow it.",
+    413: "More bytes than are taken.",
+    422: "A field has the wrong type; `detail.errors` lists them.",
+    500: "Something unexpected; the log has it under `detail.error_id`.",
+    503: "The database cannot be used at the moment.",
+}
+EVERYWHERE = (400, 401, 403, 413, 500, 503)
+"""Statuses that any route may answer with."""
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route, for its OpenAPI description."""
+    return {status: {"model": ErrorBody, "description": _MEANINGS[status]} for status in statuses}
+
+
+def status_of(error: PipelineError) -> int:
+    """The status that an error is answered with."""
+    return next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
+
+
+def error_response(
+    status: int, error: str, detail: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The answer for an error, secrets taken out."""
+    body = redact(to_json({"error": error, "detail": detail or {}}))
+    return Response(body, status, dict(headers or {}), media_type="application/json")
+
+
+def field_errors(errors: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Pydantic's findings as ``detail.errors``: field, message, type; not what was sent."""
+    return {
+        "errors": [
+            {
+                "field": ".".join(str(part) for part in error["loc"]),
+                "message": error["msg"],
+                "type": error["type"],
+            }
+            for error in errors
+        ]
+    }
+
+
+def invalid_response(errors: Iterable[Mapping[str, Any]]) -> Response:
+    """The answer to a request whose fields have the wrong types."""
+    detail = field_errors(errors)
+    first = detail["errors"][0] if detail["errors"] else {"field": "body", "message": "cannot be read"}
+    return error_response(422, f"The request does not fit: {first['field']}: {first['message']}", detail)
+
+
+def unexpected_response(error: BaseException, where: str) -> Response:
+    """The answer to what nobody foresaw; the log gets the rest, under the same number."""
+    error_id = str(uuid.uuid4())
+    logger.error("[%s] Unexpected error at %s", error_id, where, exc_info=error)
+    return error_response(500, f"Unexpected error: {type(error).__name__}", {"error_id": error_id})
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Have ``app`` answer all errors in the one shape."""
+    handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
+        PipelineError: _answer_pipeline_error,
+        RequestValidationError: _answer_invalid,
+        InvalidBodyError: _answer_invalid_body,
+        HTTPException: _answer_http_exception,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+class InvalidBodyError(Exception):
+    """A body that was read by hand does not fit its model."""
+
+    def __init__(self, cause: InvalidModelError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+async def _answer_pipeline_error(request: Request, error: PipelineError) -> Response:
+    status = status_of(error)
+    if status >= 500:
+        logger.error("%s at %s %s", error.message, request.method, request.url.path)
+    return error_response(status, error.message, error.detail)
+
+
+async def _answer_invalid(_: Request, error: RequestValidationError) -> Response:
+    return invalid_response(error.errors())
+
+
+async def _answer_invalid_body(_: Request, error: InvalidBodyError) -> Response:
+    return invalid_response(error.cause.errors())
+
+
+async def _answer_http_exception(request: Request, error: HTTPException) -> Response:
+    sentence = _SENTENCES.get(error.status_code, str(error.detail))
+    detail = {"method": request.method, "path": request.url.path}
+    return error_response(error.status_code, sentence, detail, error.headers)
+
+
+class ErrorShield:
+    """Lets no exception out of the application: what nobody foresaw is a 500 in the one shape."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except Exception as error:
+            response = unexpected_response(error, f"{scope['method']} {scope['path']}")
+            if started:  # half an answer is out: only a broken connection can say that it is not whole
+                raise
+            await response(scope, receive, send)

@@ -1,0 +1,89 @@
+"""One line a message, in text or in JSON, and no secret in any of them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from datetime import UTC, datetime
+
+import orjson
+
+from penstock.settings import Settings
+
+_MASK = "***"
+_SHORTEST = 6
+"""Shorter secrets would take ordinary words out of the log with them."""
+_LOOKS_SECRET = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza)[-_][A-Za-z0-9_\-]{12,}"
+    r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=\-]{8,}"
+    r"|(?<=://)[^\s/:@\"']{1,64}:[^\s/@\"']{1,256}(?=@)"
+)
+_TRACE_ID = re.compile(r"^\[([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})\] ?")
+
+_secrets: set[str] = set()
+
+
+def keep_secret(settings: Settings) -> None:
+    """Remember the secrets of ``settings``, so that ``redact`` knows them."""
+    for field in (settings.llm_api_key, settings.openai_api_key, settings.api_token):
+        value = field.get_secret_value()
+        if len(value) >= _SHORTEST:
+            _secrets.add(value)
+
+
+def redact(text: str) -> str:
+    """``text`` without the configured secrets and without what looks like a key."""
+    for secret in _secrets:
+        if secret in text:
+            text = text.replace(secret, _MASK)
+    return _LOOKS_SECRET.sub(_MASK, text)
+
+
+class LineFormatter(logging.Formatter):
+    """``date time [LEVEL] module: [trace_id] message`` (contract A223); a traceback follows below."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s [%(levelname)s] %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The line; a message of several lines is folded into one, so that nobody can forge a line."""
+        record.message = redact(record.message).replace("\r", "\\r").replace("\n", "\\n")
+        return super().formatMessage(record)
+
+    def formatException(self, ei: object) -> str:  # noqa: N802 - logging's own name
+        """The traceback, secrets taken out."""
+        return redact(super().formatException(ei))  # type: ignore[arg-type]  # logging's private alias
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, module, message, and trace_id where the message has one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        message = record.getMessage()
+        facts: dict[str, str] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "module": record.name,
+        }
+        if match := _TRACE_ID.match(message):
+            facts["trace_id"] = match[1]
+            message = message[match.end() :]
+        facts["message"] = redact(message)
+        if record.exc_info and record.exc_info[1] is not None:
+            facts["traceback"] = redact("".join(traceback.format_exception(record.exc_info[1])))
+        return orjson.dumps(facts, default=str).decode()
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Log to standard error as ``settings`` say; takes the place of what an earlier call set up."""
+    keep_secret(settings)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else LineFormatter())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("penstock").setLevel(logging.DEBUG if settings.debug else logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

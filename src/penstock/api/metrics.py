@@ -1,0 +1,140 @@
+"""What the service counts, for Prometheus."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from penstock.entities import Usage
+
+logger = logging.getLogger("penstock.api")
+
+_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_NOWHERE = "unmatched"
+"""The route of what met none: paths that somebody made up must not become labels."""
+
+
+class _Limits(Collector):
+    """How many model calls are allowed and in flight, a provider and model."""
+
+    def __init__(self) -> None:
+        self.now: Mapping[str, Mapping[str, int]] = {}
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        limit = GaugeMetricFamily(
+            "penstock_llm_concurrency_limit", "Model calls allowed at once.", labels=["model"]
+        )
+        flying = GaugeMetricFamily("penstock_llm_in_flight", "Model calls in flight.", labels=["model"])
+        for model, facts in self.now.items():
+            limit.add_metric([model], facts.get("limit", 0))
+            flying.add_metric([model], facts.get("in_flight", 0))
+        return [limit, flying]
+
+
+class Metrics:
+    """The counters of one application, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "penstock_http_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "penstock_http_request_seconds",
+            "Seconds from request to answer.",
+            ["method", "route"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge("penstock_http_in_flight", "Requests being answered.", registry=self.registry)
+        self.executions = Counter(
+            "penstock_executions", "Pipelines run to an end.", ["outcome"], registry=self.registry
+        )
+        self.tokens = Counter("penstock_tokens", "Tokens used.", ["kind"], registry=self.registry)
+        self.calls = Counter(
+            "penstock_llm_calls",
+            "Model calls, and whether the provider or the journal answered.",
+            ["answered_by"],
+            registry=self.registry,
+        )
+        self.cost = Counter(
+            "penstock_cost_dollars", "Money spent where the price is known.", registry=self.registry
+        )
+        self.jobs = Gauge("penstock_jobs", "Jobs in each state.", ["status"], registry=self.registry)
+        self.records = Gauge("penstock_records", "Records in each state.", ["status"], registry=self.registry)
+        self._limits = _Limits()
+        self.registry.register(self._limits)
+
+    def count_usage(self, usage: Usage, *, failed: bool = False) -> None:
+        """Count an execution and what it used."""
+        self.executions.labels("failed" if failed else "completed").inc()
+        self.tokens.labels("input").inc(usage.input_tokens)
+        self.tokens.labels("output").inc(usage.output_tokens)
+        self.tokens.labels("cached").inc(usage.cached_tokens)
+        self.calls.labels("provider").inc(max(usage.llm_calls - usage.journal_hits, 0))
+        self.calls.labels("journal").inc(usage.journal_hits)
+        self.cost.inc(usage.cost or 0.0)
+
+    def render(
+        self,
+        jobs: Mapping[str, int],
+        records: Mapping[str, int],
+        limits: Mapping[str, Mapping[str, int]],
+    ) -> bytes:
+        """Everything in Prometheus's text format, with how things stand now."""
+        for gauge, counts in ((self.jobs, jobs), (self.records, records)):
+            gauge.clear()
+            for status, count in counts.items():
+                gauge.labels(status).set(count)
+        self._limits.now = limits
+        return generate_latest(self.registry)
+
+
+def tally(values: Iterable[str], known: Iterable[str]) -> dict[str, int]:
+    """How often each of ``known`` is among ``values``."""
+    counts = Tally(values)
+    return {name: counts[name] for name in known}
+
+
+class Observer:
+    """Counts and times each request, and logs it when debugging."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status = 500
+        started = time.perf_counter()
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self.metrics.in_flight.inc()
+        try:
+            await self.app(scope, receive, watch)
+        finally:
+            seconds = time.perf_counter() - started
+            self.metrics.in_flight.dec()
+            route = getattr(scope.get("route"), "path", _NOWHERE)
+            method = scope["method"] if route != _NOWHERE else "any"
+            self.metrics.requests.labels(method, route, str(status)).inc()
+            self.metrics.seconds.labels(method, route).observe(seconds)
+            logger.debug("%s %s %d in %.3fs", scope["method"], scope["path"], status, seconds)

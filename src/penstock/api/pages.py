@@ -1,0 +1,111 @@
+"""The front end, where one was built, and the pages that need none."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from penstock import __version__
+from penstock.settings import Settings
+
+OWN_UI = Path(__file__).parent / "ui"
+_RESERVED = ("/api", "/health", "/metrics", "/docs", "/openapi.json", "/session")
+_STYLE = """body{font:16px/1.55 system-ui,sans-serif;max-width:56rem;margin:3rem auto;
+padding:0 1rem;color:#1b1f24}
+code{background:#f2f4f6;padding:.1em .35em;border-radius:4px}h2{margin-top:2.2em;text-transform:capitalize}
+table{border-collapse:collapse;width:100%}td{padding:.35em .6em .35em 0;vertical-align:top;
+border-top:1px solid #e3e6e9}td:first-child{white-space:nowrap;font-weight:600;width:5rem}a{color:#0b62c4}
+@media(prefers-color-scheme:dark){body{background:#14171a;color:#e6e8ea}code{background:#23282d}
+td{border-color:#2c3238}a{color:#6cb0ff}}"""
+
+
+class Pages:
+    """Answers what no route did: files of the front end, its deep links, or that there is nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or raise a 404."""
+        if scope["type"] != "http":
+            return
+        response = self._find(scope)
+        if response is None:
+            raise HTTPException(404)
+        await response(scope, receive, send)
+
+    def _find(self, scope: Scope) -> Response | None:
+        path: str = scope["path"]
+        if scope["method"] not in {"GET", "HEAD"} or path.startswith(_RESERVED) or "\x00" in path:
+            return None
+        index = self._folder / "index.html"
+        if not index.is_file():
+            return HTMLResponse(_NOT_BUILT) if path == "/" or _wants_page(scope) else None
+        file = (self._folder / path.lstrip("/")).resolve()
+        if file.is_relative_to(self._folder) and file.is_file() and file != index:
+            forever = "assets" in file.relative_to(self._folder).parts[:1]  # their names carry a hash
+            age = "public, max-age=31536000, immutable" if forever else "no-cache"
+            return FileResponse(file, headers={"cache-control": age})
+        if path == "/" or "." not in path.rpartition("/")[2]:
+            return FileResponse(index, headers={"cache-control": "no-cache"})
+        return None
+
+
+def _wants_page(scope: Scope) -> bool:
+    return "text/html" in Headers(scope=scope).get("accept", "")
+
+
+def add_pages(app: FastAPI, settings: Settings) -> None:
+    """Serve the front end at ``/`` (contract A228) and the description of the routes at ``/docs``."""
+    app.router.default = Pages(settings.ui_folder or OWN_UI)
+    app.router.redirect_slashes = False
+
+    async def show_docs(request: Request) -> Response:
+        return HTMLResponse(_describe(app.openapi()))
+
+    app.add_route("/docs", show_docs, ["GET"], include_in_schema=False)
+
+
+def _describe(openapi: dict[str, Any]) -> str:
+    """The routes as one page without scripts, which works offline."""
+    groups: dict[str, list[str]] = {}
+    for path, methods in openapi["paths"].items():
+        for method, route in methods.items():
+            what = (
+                f"{escape(route.get('summary', ''))}<br><small>{escape(route.get('description', ''))}</small>"
+            )
+            row = f"<tr><td>{method.upper()}<td><code>{escape(path)}</code><td>{what}"
+            groups.setdefault((route.get("tags") or ["other"])[0], []).append(row)
+    tables = "".join(f"<h2>{escape(tag)}</h2><table>{''.join(rows)}</table>" for tag, rows in groups.items())
+    return _page(
+        "penstock: the HTTP API",
+        f"<h1>penstock {__version__}: the HTTP API</h1><p>Described in full by "
+        '<a href="/openapi.json">openapi.json</a>, from which clients can be generated. Every error is '
+        f"<code>{{&quot;error&quot;: …, &quot;detail&quot;: {{…}}}}</code>.</p>{tables}",
+    )
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width">'
+        f"<title>{title}</title><style>{_STYLE}</style>{body}</html>"
+    )
+
+
+_NOT_BUILT = _page(
+    "penstock",
+    "<h1>penstock</h1><p>The service is running; its web page is not built. From a clone, with Node 20 or "
+    "newer:</p><p><code>cd frontend &amp;&amp; npm ci &amp;&amp; npm run build</code></p>"
+    '<p>and reload this page. The API needs no page: <a href="/docs">its routes</a>, '
+    '<a href="/openapi.json">openapi.json</a>, '
+    '<a href="/health">health</a>.</p>',
+)

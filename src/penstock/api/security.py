@@ -1,0 +1,300 @@
+"""Who may ask at all: by which name, from which page, with which token, and how much at once."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from penstock.api.errors import ForeignRequestError, WrongTokenError, error_response, status_of
+from penstock.errors import BadInputError, ConfigurationError, PipelineError, TooLargeError
+from penstock.settings import Settings
+
+COOKIE = "penstock_token"
+TOKEN_HEADER = "x-api-token"  # noqa: S105 - a header's name
+MAX_UPLOAD_BYTES: Final = 10 * 1024 * 1024
+"""The largest seed file (contract A163)."""
+MAX_BODY_BYTES: Final = MAX_UPLOAD_BYTES + 256 * 1024
+"""The largest body of a request: a seed file and what a form puts around it."""
+
+_DRAIN_BYTES = 128 * 1024 * 1024
+_DRAIN_SECONDS = 10.0
+_OPEN = frozenset({"/health", "/api/session", "/session"})
+"""Paths that need no token: they tell nothing, or are where the token is given."""
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "content-security-policy": (
+        "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reachable from this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def refuse_open_door(settings: Settings) -> None:
+    """Raise ConfigurationError when others could reach the service and no token keeps them out (D9)."""
+    if not is_loopback(settings.host) and not settings.api_token.get_secret_value():
+        raise ConfigurationError(
+            f"HOST is {settings.host}, which other machines can reach, and there is no API_TOKEN: anyone "
+            "could read your data and spend your money. Set API_TOKEN to a long random text, or use "
+            "HOST=127.0.0.1.",
+            detail={"host": settings.host},
+        )
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the guard lets through."""
+
+    token: bytes | None = None
+    """The digest of the token; None when none is needed."""
+    hosts: frozenset[str] | None = frozenset()
+    """Names besides the loopback ones; None for any."""
+    max_body: int = MAX_BODY_BYTES
+
+    @classmethod
+    def of(cls, settings: Settings) -> Policy:
+        """The policy that ``settings`` ask for.
+
+        Behind a wildcard address any name is taken, because the token is then always needed, and a name that
+        was rebound has no cookie to send.
+        """
+        token = settings.api_token.get_secret_value()
+        named = {_bare(name) for name in settings.allowed_hosts.split(",") if name.strip()}
+        anywhere = bool(token) and settings.host in {"0.0.0.0", "::", ""}  # noqa: S104 - compared, not bound
+        hosts = None if anywhere else frozenset({*named, _bare(settings.host)})
+        return cls(_digest(token) if token else None, hosts)
+
+    def is_token(self, given: str | None) -> bool:
+        """Whether ``given`` is the token; takes as long whatever is wrong with it."""
+        return self.token is None or hmac.compare_digest(_digest(given or ""), self.token)
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _bare(host: str) -> str:
+    """A host without port, brackets and final dot, in lower case."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
+    return host.removesuffix(".")
+
+
+class Guard:
+    """Stands before the application and lets through what the policy allows.
+
+    Names are checked against DNS rebinding, ``Origin`` and ``Sec-Fetch-Site`` against other web sites; there
+    are no CORS headers at all, so no other origin can read an answer.
+    """
+
+    def __init__(self, app: ASGIApp, policy: Policy) -> None:
+        self.app = app
+        self.policy = policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the request, and pass it on or answer it."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                out = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    out.setdefault(name, value)
+                if scope["path"].startswith("/api/"):
+                    out.setdefault("cache-control", "no-store")
+            await send(message)
+
+        try:
+            self._check_host(headers)
+            self._check_origin(scope, headers)
+            self._check_token(scope, headers)
+            self._check_length(headers)
+        except PipelineError as error:
+            if isinstance(error, TooLargeError):
+                await _drain(receive)
+            await self._refusal(scope, headers, error)(scope, receive, send_guarded)
+            return
+        await self._pass_on(scope, receive, send_guarded)
+
+    def _check_host(self, headers: Headers) -> None:
+        hosts = headers.getlist("host")
+        name = _bare(hosts[0]) if len(hosts) == 1 else ""
+        if name and (self.policy.hosts is None or is_loopback(name) or name in self.policy.hosts):
+            return
+        raise BadInputError(
+            "This service is not known by that name; ask for it by its own address, or add the name to "
+            "ALLOWED_HOSTS.",
+            detail={"host": hosts[0] if hosts else None},
+        )
+
+    def _check_origin(self, scope: Scope, headers: Headers) -> None:
+        if scope["method"] in _SAFE:
+            return
+        site = headers.get("sec-fetch-site")
+        origin = headers.get("origin")
+        if site in {"same-origin", "none"}:  # the browser's own word, which no page can forge
+            return
+        if site is None and (origin is None or _is_same_place(origin, scope, headers)):
+            return
+        raise ForeignRequestError(
+            "Only the service's own pages may change anything.", detail={"origin": origin, "site": site}
+        )
+
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        if self.policy.token is None or scope["path"] in _OPEN:
+            return
+        if any(self.policy.is_token(given) for given in _tokens_in(headers)):
+            return
+        raise WrongTokenError(
+            "This service needs its token: send it as 'Authorization: Bearer …' or 'X-API-Token', or sign in."
+        )
+
+    def _check_length(self, headers: Headers) -> None:
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self.policy.max_body:
+            raise _too_large(self.policy.max_body)
+
+    def _refusal(self, scope: Scope, headers: Headers, error: PipelineError) -> Response:
+        status = status_of(error)
+        if status == 401:
+            if _is_page(scope, headers):
+                return sign_in_page()
+            return error_response(status, error.message, error.detail, {"www-authenticate": "Bearer"})
+        return error_response(status, error.message, error.detail)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count the body as it comes, because a chunked one does not say how long it is."""
+        taken = 0
+        state = {"over": False, "started": False}
+
+        async def receive_counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                if taken > self.policy.max_body:
+                    state["over"] = True
+                    if message.get("more_body"):
+                        await _drain(receive)
+                    return {"type": "http.request", "body": b"", "more_body": False}
+            return message
+
+        async def send_unless_over(message: Message) -> None:
+            if state["over"] and not state["started"]:
+                if message["type"] == "http.response.start":
+                    return
+                state["started"] = True
+                error = _too_large(self.policy.max_body)
+                await error_response(413, error.message, error.detail)(scope, receive, send)
+            elif not state["over"]:
+                state["started"] = True
+                await send(message)
+
+        await self.app(scope, receive_counted, send_unless_over)
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(
+        f"The request is larger than {limit // 1024:,} KB; send less at once.", detail={"limit_bytes": limit}
+    )
+
+
+async def _drain(receive: Receive) -> None:
+    """Read what is still on its way, so that the caller gets to see the answer rather than a reset."""
+    taken = 0
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while taken < _DRAIN_BYTES:
+                message = await receive()
+                taken += len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+    except TimeoutError:
+        return
+
+
+def _tokens_in(headers: Headers) -> Iterable[str]:
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        yield value.strip()
+    if TOKEN_HEADER in headers:
+        yield headers[TOKEN_HEADER]
+    try:
+        cookies = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return
+    if COOKIE in cookies:
+        yield cookies[COOKIE].value
+
+
+def _is_same_place(origin: str, scope: Scope, headers: Headers) -> bool:
+    try:
+        parts = urlsplit(origin)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        host = urlsplit(f"//{headers.get('host', '')}")
+        asked_port = host.port or (443 if scope.get("scheme") == "https" else 80)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and parts.hostname == host.hostname and port == asked_port
+
+
+def _is_page(scope: Scope, headers: Headers) -> bool:
+    """Whether a person's browser wants a page, rather than a program data."""
+    return (
+        scope["method"] == "GET"
+        and not scope["path"].startswith("/api/")
+        and "text/html" in headers.get("accept", "")
+    )
+
+
+_SIGN_IN = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Sign in · penstock</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:15vh auto;padding:0 1rem}}
+input,button{{font:inherit;padding:.5rem;width:100%;box-sizing:border-box;margin:.3rem 0}}</style>
+<h1>penstock</h1>
+<p>{message}</p>
+<form method="post" action="/session">
+<label>Token <input type="password" name="token" autocomplete="current-password" autofocus required></label>
+<button>Sign in</button>
+</form></html>
+"""
+
+
+def sign_in_page(message: str = "This service needs its token, the one in API_TOKEN.") -> Response:
+    """A page that asks for the token."""
+    return HTMLResponse(_SIGN_IN.format(message=message), 401, {"www-authenticate": "Bearer"})
