@@ -71,6 +71,8 @@ class BaseMultiplierBlock(BaseBlock):
     """A block that makes several states out of one; it stands first in its pipeline."""
 
     is_multiplier: ClassVar[bool] = True
+    consumes: ClassVar[list[str]] = []
+    """Fields that its states do without: what they are made from, and need not each carry whole."""
 
     async def multiply(self, data: dict[str, Any]) -> list[dict[str, Any]]:
         """The states that ``data`` becomes, each with the fields of ``outputs``."""

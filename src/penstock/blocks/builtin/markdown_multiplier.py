@@ -27,6 +27,7 @@ class MarkdownMultiplierBlock(BaseMultiplierBlock):
     description = "Splits the Markdown in file_content at its headings; each section becomes a record."
     inputs: ClassVar[list[str]] = []
     outputs: ClassVar[list[str]] = ["content", "chunk_index"]
+    consumes: ClassVar[list[str]] = ["file_content"]
     _config_descriptions: ClassVar[dict[str, str]] = {
         "max_heading_level": "The deepest heading that begins a section, from 1 to 6.",
         "min_length": "Sections with fewer characters are joined to the next one.",
