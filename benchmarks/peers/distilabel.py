@@ -40,8 +40,8 @@ def main() -> None:
     def model(**settings: Any) -> Any:
         return OpenAILLM(model=MODEL, base_url=job.endpoint, api_key="none", generation_kwargs=settings)
 
-    # A task sends one batch at a time, all of it at once: its batch size is what it has in flight.
-    batch = job.concurrency
+    # A task sends one batch at a time, all of it at once, and both tasks run side by side.
+    batch = job.concurrency // 2
     with Pipeline(name="bench", cache_dir=job.out / "cache") as pipeline:
         seeds = LoadDataFromDicts(data=list(make_seeds(job.rows)), batch_size=batch)
         text = TextGeneration(
