@@ -100,9 +100,9 @@ class Processor:
     """Makes a job's records, many at a time, and leaves nothing unsaid about any of them.
 
     ``concurrency`` is how many records are in flight; None is one until a model is asked, and then
-    ``most_in_flight``. ``finished`` holds the identities that need not be made again. ``retries`` turns the job around: only the
-    identities in it are made. Call ``stop`` to end when what is in flight has finished, ``cancel`` to end at
-    once.
+    ``most_in_flight``. ``finished`` holds the identities that need not be made again. ``retries`` turns the
+    job around: only the identities in it are made. Call ``stop`` to end when what is in flight has finished,
+    ``cancel`` to end at once.
     """
 
     def __init__(

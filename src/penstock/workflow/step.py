@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -81,6 +81,9 @@ class Step:
         self._schema_gate = self._make_schema_gate(gates, already={gate["type"] for gate in named})
         if self._schema_gate is not None:
             self.gates.insert(0, self._schema_gate)
+        for gate in self.gates:
+            gate.bind(self.outputs[0] if self.outputs else None)
+        self.gates.sort(key=lambda gate: gate.cost)
         self._declared = frozenset(self.outputs)
 
     @property
@@ -113,7 +116,7 @@ class Step:
         entry: dict[str, Any] = {"block_type": self.type, "input": state, "output": {}}
         usage = Usage()
         calls: list[dict[str, Any]] = []
-        attempts: list[dict[str, Any]] = []
+        attempts: list[AttemptRecord] = []
 
         async def make(attempt: Attempt, given: dict[str, Any]) -> Parts:
             if self.samples == 1:
@@ -139,8 +142,8 @@ class Step:
                 entry["usage"] = usage.to_dict()
                 entry["calls"] = calls
                 context.usage.add(usage)
-            if attempts:
-                entry["attempts"] = attempts
+            if len(attempts) > 1 or (attempts and attempts[0].findings):
+                entry["attempts"] = [attempt.to_dict() for attempt in attempts]
         return entry
 
     async def _make_once(
@@ -169,23 +172,22 @@ class Step:
     async def _heal(
         self,
         parts: Parts,
-        make: Callable[[Attempt, dict[str, Any]], Any],
+        make: Callable[[Attempt, dict[str, Any]], Awaitable[Parts]],
         state: dict[str, Any],
         entry: dict[str, Any],
-        attempts: list[dict[str, Any]],
+        attempts: list[AttemptRecord],
     ) -> Parts:
         last = parts
 
         async def remake(attempt: Attempt) -> Parts:
             nonlocal last
-            last = await make(attempt, {**state, **last})
+            last = await make(attempt, state)
             return last
 
-        def keep(attempt: AttemptRecord) -> None:
-            attempts.append(attempt.to_dict())
-
         try:
-            healed = await heal(parts, remake, self.gates, self.policy, state=state, on_attempt=keep)
+            healed = await heal(
+                parts, remake, self.gates, self.policy, state=state, on_attempt=attempts.append
+            )
         except HealingError as error:
             entry["output"] = dict(last)
             if self._is_unread_answer(error, last):
