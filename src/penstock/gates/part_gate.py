@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 import orjson
 
 from penstock.entities import Finding, Parts, Verdict
-from penstock.errors import DefinitionError
+from penstock.errors import DefinitionError, GateError
 from penstock.gates.base import BaseGate
 from penstock.gates.parts import ABSENT, find_part
 
+NOT_JSON = "the answer is not JSON"
 _MAX_MESSAGE = 300
 _MAX_SHOWN = 120
 
@@ -27,6 +28,13 @@ class BasePartGate(BaseGate):
         "part": "Part to look at, such as assistant or generated.answer; empty for the step's first output.",
         "blame": "Parts to make again when this one is wrong; empty for the part itself.",
     }
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        told: dict[str, str] = {}
+        for each in reversed(cls.__mro__):  # a subclass describes what it adds
+            told.update(vars(each).get("_config_descriptions", {}))
+        cls._config_descriptions = told
 
     def __init__(self, part: str | None = None, blame: str | list[str] | None = None) -> None:
         self.part = part or None
@@ -89,6 +97,9 @@ class BaseTextGate(BasePartGate):
         value = self.value(parts)
         if isinstance(value, str):
             return self.look_at_text(value, parts)
+        top, nested, _ = self.part_name(parts).partition(".")
+        if nested and value is ABSENT and is_unread_answer(parts.get(top)):
+            return self.verdict(Finding(top, NOT_JSON))  # as the other gates on it will say
         return self.fault(parts, f"{self.label(parts)} {say_what(value)}", expected="text")
 
     def look_at_text(self, text: str, parts: Parts) -> Verdict:
@@ -96,19 +107,55 @@ class BaseTextGate(BasePartGate):
         raise NotImplementedError
 
 
-def say_what(value: Any) -> str:
-    """What a value is that is not text: ``is missing``, ``is a list, not text``."""
+def read_json(text: str) -> Any:
+    """The JSON of a text, one code fence around it aside; raises ValueError saying what is wrong."""
+    try:
+        return orjson.loads(strip_fence(text))
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"it cannot be read at line {error.lineno}, column {error.colno}") from error
+
+
+def read_source(parts: Parts, source: str, gate: BaseGate) -> str:
+    """The text that an output is held against; raises GateError when the state does not have it."""
+    value = find_part(parts.state, source)
+    if isinstance(value, str):
+        return value
+    if value is ABSENT or value is None:
+        kind = type(gate).__name__
+        raise GateError(
+            f"The gate {kind} could not look: there is no field '{source}' to hold the output against",
+            detail={"gate": kind, "field": source},
+        )
+    return _to_json(value)
+
+
+def strip_fence(text: str) -> str:
+    """``text`` without the code fence that it is wrapped in."""
+    body = text.strip()
+    if not body.startswith("```"):
+        return text
+    _, newline, body = body.partition("\n")
+    return body.rstrip().removesuffix("```") if newline else text
+
+
+_KINDS = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    dict: "an object",
+    list: "a list",
+    tuple: "a list",
+}
+
+
+def say_what(value: Any, instead: str = "text") -> str:
+    """What a value is that is not what it should be: ``is missing``, ``is a list, not text``."""
     if value is ABSENT:
         return "is missing"
-    if value is None:
-        return "is null, not text"
-    if isinstance(value, bool):
-        return "is true or false, not text"
-    if isinstance(value, int | float):
-        return "is a number, not text"
-    if isinstance(value, dict):
-        return "is an object, not text"
-    return "is a list, not text" if isinstance(value, list | tuple) else "is not text"
+    kind = _KINDS.get(type(value))
+    return f"is {kind}, not {instead}" if kind else f"is not {instead}"
 
 
 def is_unread_answer(value: Any) -> bool:
@@ -124,10 +171,11 @@ def shorten(text: str, limit: int) -> str:
 
 def show(value: object) -> str:
     """A value in one short line, as JSON where it is not text."""
-    if isinstance(value, str):
-        return shorten(value, _MAX_SHOWN)
+    return shorten(value if isinstance(value, str) else _to_json(value), _MAX_SHOWN)
+
+
+def _to_json(value: object) -> str:
     try:
-        text = orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:  # integers beyond 64 bits, lone surrogates
-        text = repr(value)
-    return shorten(text, _MAX_SHOWN)
+        return repr(value)
