@@ -198,7 +198,7 @@ def _find_url(where: str | Path | None) -> URL:
         if isinstance(where, Path) or "://" not in where:
             return URL.create("sqlite+aiosqlite", database=str(where))
         url = make_url(where)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ConfigurationError("DATABASE_URL is not a database URL like postgresql://host/name.") from error
     drivers = {
         "postgresql": "postgresql+asyncpg",
@@ -257,6 +257,13 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
+_VERSION_TABLE = """
+    CREATE TABLE alembic_version (
+        version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+    )
+"""
+
+
 def _find_revision(connection: Connection) -> str | None:
     """The newest migration that the database went through; None when it does not say."""
     if not inspect(connection).has_table("alembic_version"):
@@ -270,9 +277,7 @@ def _make_or_upgrade(connection: Connection, name: str) -> None:
         return
     if found is None and not set(inspect(connection).get_table_names()) & set(metadata.tables):
         metadata.create_all(connection)
-        connection.execute(
-            text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-        )
+        connection.execute(text(_VERSION_TABLE))
         connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
         return
     from penstock.storage.migrations import upgrade

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, ColumnElement, Double, Text, case, cast, func, literal, or_, tuple_
+from sqlalchemy import JSON, ColumnElement, Numeric, Text, case, cast, func, literal, or_, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from penstock.entities import RecordStatus
 from penstock.storage.tables import records
-
-_NUMERAL = r"^-?\d+(\.\d+)?([eE][-+]?\d+)?$"
 
 
 class FieldFilter(NamedTuple):
@@ -91,12 +89,15 @@ def _in_postgres(field: FieldFilter) -> Iterator[ColumnElement[bool]]:
     names = _names(field)
     plain = cast(names, ARRAY(Text))
     path = cast([_escape(name, nth) for nth, name in enumerate(names)], ARRAY(Text))
-    value: ColumnElement[Any] = func.coalesce(
-        cast(records.c.edits, JSON).op("#>>", return_type=Text())(plain),
-        cast(records.c.state, JSON).op("#>>", return_type=Text())(path),
-        cast(records.c.metadata, JSON).op("#>>", return_type=Text())(plain),
+    found: ColumnElement[Any] = func.coalesce(
+        cast(records.c.edits, JSON).op("#>", return_type=JSON())(plain),
+        cast(records.c.state, JSON).op("#>", return_type=JSON())(path),
+        cast(records.c.metadata, JSON).op("#>", return_type=JSON())(plain),
     )
-    number = case((value.regexp_match(_NUMERAL), cast(value, Double)))
+    value: ColumnElement[Any] = found.op("#>>", return_type=Text())(cast([], ARRAY(Text)))
+    kind = func.json_typeof(found)
+    number = case((kind == "number", cast(value, Numeric)))
+    value = case((kind.in_(("string", "boolean")), value))
     if field.name == "pipeline_output":
         value = records.c.output
     return _compare(field, value, number, isinstance(field.equals, bool) and str(field.equals).lower())

@@ -37,7 +37,6 @@ def _move_rows(table: str) -> None:
         values.setdefault("created_at", '"started_at"')
         values.setdefault("progress", "CASE WHEN status = 'completed' THEN 1.0 ELSE 0.0 END")
         values["pipeline_version"] = "1"
-        _stand_in_for_lost_pipelines()
     if table == "records":
         last = "json_extract(trace, '$[#-1].accumulated_state')"
         values["state"] = f"CASE WHEN json_valid(trace) AND json_type(trace) = 'array' THEN {last} END"
@@ -48,6 +47,7 @@ def _move_rows(table: str) -> None:
     chosen = ", ".join(values.values())
     op.execute(f"INSERT INTO {table} ({columns}) SELECT {chosen} FROM old_{table}")  # noqa: S608  names are ours
     if table == "pipelines":
+        _stand_in_for_lost_pipelines()
         op.execute(
             "INSERT INTO pipeline_versions (pipeline_id, version, name, definition, created_at) "
             "SELECT id, 1, name, definition, created_at FROM pipelines"
@@ -56,6 +56,8 @@ def _move_rows(table: str) -> None:
 
 def _stand_in_for_lost_pipelines() -> None:
     """Jobs whose pipeline was deleted keep their rows: an empty pipeline takes its place."""
+    if "old_jobs" not in sa.inspect(op.get_bind()).get_table_names():
+        return
     lost = "SELECT DISTINCT pipeline_id FROM old_jobs WHERE pipeline_id NOT IN (SELECT id FROM pipelines)"
     facts = '\'Deleted pipeline\', \'{"name":"Deleted pipeline","blocks":[]}\', CURRENT_TIMESTAMP'
     op.execute(

