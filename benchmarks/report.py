@@ -145,8 +145,8 @@ def _small(results: Results) -> str:
         beyond = last["database"] - last["own_text"]
         lines.append(
             f"On disk per record: {last['database']:,.0f} bytes in the database, of which "
-            f"{last['own_text']:,.0f} are the record's own text (seed, prompts, answers) and {beyond:,.0f} "
-            f"are beyond it; {last['output']:,.0f} more in the output file."
+            f"{last['own_text']:,.0f} are the record's own text (seed, prompt, two answers) and "
+            f"{beyond:,.0f} are beyond it; {last['output']:,.0f} more in the output file."
         )
     return "\n".join(lines)
 

@@ -99,8 +99,8 @@ def is_card(data: Any) -> bool:
 
 
 def own_text(seed: dict[str, str], answer: str, card: dict[str, Any]) -> int:
-    """Bytes of what a record is about: its seed, its two prompts, its two answers."""
-    texts = [*seed.values(), text_prompt(seed), answer, json_prompt(answer), json.dumps(card)]
+    """Bytes of what a record says, each thing once: its seed, its prompt, its two answers."""
+    texts = [*seed.values(), text_prompt(seed), answer, json.dumps(card)]
     return sum(len(text.encode()) for text in texts)
 
 

@@ -84,5 +84,5 @@ def _output(job: Job) -> Path:
 
 
 def _state(line: str) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(line)
-    return record
+    state: dict[str, Any] = json.loads(line)["accumulated_state"]
+    return state
