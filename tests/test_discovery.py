@@ -13,6 +13,7 @@ import pytest
 from penstock.blocks.base import BaseBlock
 from penstock.discovery import check_config, discover, extract_config_schema, find_config_faults
 from penstock.errors import DefinitionError
+from penstock.gates.base import BaseGate
 
 
 def block_file(name: str, output: str = "x") -> str:
@@ -90,10 +91,12 @@ def test_a_file_that_fails_to_import_stops_nothing(tmp_path: Path, code: str, re
 
 def test_a_file_that_is_no_text_is_reported(tmp_path: Path) -> None:
     (tmp_path / "noise.py").write_bytes(b"\x00\xff\xfe")
+    (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder.py").mkdir()
 
     found = discover(BaseBlock, folders=[tmp_path])
 
-    assert [error.file for error in found.errors] == [str(tmp_path / "noise.py")]
+    assert [Path(error.file).name for error in found.errors] == ["folder.py", "gone.py", "noise.py"]
 
 
 def test_imported_and_base_classes_are_not_registered(tmp_path: Path) -> None:
@@ -126,6 +129,19 @@ def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
     found = discover(BaseBlock, folders=[tmp_path])
 
     assert found.classes["Changing"].outputs == ["afterwards"]
+
+
+def test_two_kinds_in_one_file_come_from_one_import(tmp_path: Path) -> None:
+    (tmp_path / "both.py").write_text(
+        block_file("Block")
+        + "from penstock.gates.base import BaseGate\n"
+        + "class Gate(BaseGate):\n    of = Block\n"
+    )
+
+    blocks = discover(BaseBlock, folders=[tmp_path])
+    gates = discover(BaseGate, folders=[tmp_path])
+
+    assert vars(gates.classes["Gate"])["of"] is blocks.classes["Block"]
 
 
 @pytest.fixture

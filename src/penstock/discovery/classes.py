@@ -82,20 +82,38 @@ def _search_folder(folder: Path, base: type[T], found: Discovered[T]) -> None:
 
 
 def _folder_package(folder: Path) -> str:
-    """A package of our own name over ``folder``, so that its files can say ``from ._shared import …``."""
-    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-    name = f"penstock_user_{digest}"
-    for known in [known for known in sys.modules if known == name or known.startswith(f"{name}.")]:
-        del sys.modules[known]  # the files may have changed since they were last looked at
-    importlib.invalidate_caches()
-    package = ModuleType(name)
-    package.__path__ = [str(folder.resolve())]
-    sys.modules[name] = package
+    """A package of our own name over ``folder``, so that its files can say ``from ._shared import …``.
+
+    As long as no file changes, whoever looks again gets the same modules, whatever the kind it looks for.
+    """
+    path = str(folder.resolve())
+    name = f"penstock_user_{hashlib.sha256(path.encode()).hexdigest()[:12]}"
+    stamp = sorted(_stamp(file) for file in folder.glob("*.py"))
+    known = sys.modules.get(name)
+    if known is None or vars(known).get("stamp") != stamp:
+        for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+            del sys.modules[module]
+        importlib.invalidate_caches()
+        package = ModuleType(name)
+        package.__path__ = [path]
+        vars(package)["stamp"] = stamp
+        sys.modules[name] = package
     return name
+
+
+def _stamp(file: Path) -> tuple[str, int, int]:
+    """What changes when ``file`` does; a link that leads nowhere has no time and no size."""
+    try:
+        facts = file.stat()
+    except OSError:
+        return file.name, 0, 0
+    return file.name, facts.st_mtime_ns, facts.st_size
 
 
 def _import_file(package: str, path: Path) -> ModuleType:
     name = f"{package}.{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path.name} is not a Python file")
