@@ -283,6 +283,11 @@ async def test_examples_are_shown_before_the_question(model: ModelServer) -> Non
             "Mend this: a.b: it is too long\nc must be a number",
         ),
         (
+            {"generated__qs__1__text": Target(0.2, (Finding("generated.qs.1.text", "no question"),), "x")},
+            '{"qs": [{"text": "x"}]}',
+            "Mend this: qs.1.text: no question",
+        ),
+        (
             {
                 "generated__a": Target(0.1, (Finding("generated.a", "wrong"),), "text"),
                 "generated__a__b": Target(0.2, (Finding("generated.a.b", "wrong"),), "y"),

@@ -148,7 +148,16 @@ def _last_answer(attempt: Attempt) -> str:
                 break
         else:
             inner[last] = target.previous
-    return to_text(answer) if any(target.previous is not None for target in attempt.targets.values()) else ""
+    known = any(target.previous is not None for target in attempt.targets.values())
+    return to_text(_with_lists(answer)) if known else ""
+
+
+def _with_lists(value: Any) -> Any:
+    """``value`` with a list wherever the keys are places in one."""
+    if not isinstance(value, dict):
+        return value
+    inner = {key: _with_lists(item) for key, item in value.items()}
+    return list(inner.values()) if inner and all(str(key).isdecimal() for key in inner) else inner
 
 
 def _name_part(finding: Finding) -> Finding:
