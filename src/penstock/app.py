@@ -18,7 +18,7 @@ from penstock import __version__, llm
 from penstock.api import blocks, health, pipelines, templates
 from penstock.api.deps import Services
 from penstock.api.errors import EVERYWHERE, ErrorShield, add_error_handlers, error_responses
-from penstock.api.logging import set_up_logging
+from penstock.api.logging import keep_secret, set_up_logging
 from penstock.api.metrics import Metrics, Observer
 from penstock.api.pages import add_pages
 from penstock.api.security import Guard, Policy, is_loopback, refuse_open_door
@@ -68,6 +68,7 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; its lifespan opens and closes the services, unless ``app.state`` has them already."""
     chosen = settings or get_settings()
+    keep_secret(chosen)
     metrics = Metrics()
 
     @asynccontextmanager

@@ -13,8 +13,10 @@ import orjson
 from penstock.settings import Settings
 
 _MASK = "***"
-_SHORTEST = 6
+_SHORTEST = 8
 """Shorter secrets would take ordinary words out of the log with them."""
+_SHORTEST_IN_RESULTS = 16
+"""The same for what pipelines made: a key like ``not-needed`` is no secret worth changing data for."""
 _LOOKS_SECRET = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza)[-_][A-Za-z0-9_\-]{12,}"
     r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=\-]{8,}"
@@ -30,15 +32,20 @@ def keep_secret(settings: Settings) -> None:
     for field in (settings.llm_api_key, settings.openai_api_key, settings.api_token):
         value = field.get_secret_value()
         if len(value) >= _SHORTEST:
-            _secrets.add(value)
+            _secrets.update((value, orjson.dumps(value).decode()[1:-1]))
 
 
 def redact(text: str) -> str:
     """``text`` without the configured secrets and without what looks like a key."""
+    return _LOOKS_SECRET.sub(_MASK, redact_known(text, _SHORTEST))
+
+
+def redact_known(text: str, shortest: int = _SHORTEST_IN_RESULTS) -> str:
+    """``text`` without the configured secrets; what merely looks like one stays, because it may be data."""
     for secret in _secrets:
-        if secret in text:
+        if len(secret) >= shortest and secret in text:
             text = text.replace(secret, _MASK)
-    return _LOOKS_SECRET.sub(_MASK, text)
+    return text
 
 
 class LineFormatter(logging.Formatter):

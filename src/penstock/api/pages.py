@@ -54,7 +54,7 @@ class Pages:
             forever = "assets" in file.relative_to(self._folder).parts[:1]  # their names carry a hash
             age = "public, max-age=31536000, immutable" if forever else "no-cache"
             return FileResponse(file, headers={"cache-control": age})
-        if path == "/" or "." not in path.rpartition("/")[2]:
+        if file == index or path == "/" or "." not in path.rpartition("/")[2]:
             return FileResponse(index, headers={"cache-control": "no-cache"})
         return None
 

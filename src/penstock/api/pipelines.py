@@ -15,7 +15,7 @@ from starlette.responses import Response
 from penstock import llm
 from penstock.api.deps import ReadingDep, Services, ServicesDep, SessionDep
 from penstock.api.errors import InvalidBodyError, error_responses
-from penstock.api.logging import redact
+from penstock.api.logging import redact_known
 from penstock.api.routing import Json, RowId, make_router
 from penstock.api.templates import find_template
 from penstock.entities import Constraints, ExecutionResult
@@ -293,11 +293,9 @@ class Preview(BaseModel):
     response_model_exclude_none=True,
     responses=error_responses(422),
 )
-async def create_pipeline(body: PipelineBody, services: ServicesDep, session: SessionDep) -> Json:
+async def create_pipeline(body: PipelineBody, services: ServicesDep) -> Json:
     """Blocks that do not exist (yet) are taken, with a warning; running the pipeline refuses them."""
-    definition = body.to_definition()
-    pipeline_id = await pipelines.save_pipeline(session, definition["name"], definition)
-    return Json(_saved(pipeline_id, definition, services))
+    return Json(await _save(services, body.to_definition()))
 
 
 @router.get("", summary="All pipelines, newest first", response_model=list[PipelineView])
@@ -331,19 +329,13 @@ async def validate_definition(
 async def import_pipeline(
     request: Request,
     services: ServicesDep,
-    session: SessionDep,
     pipeline_id: Annotated[
         int | None, Query(ge=0, lt=2**63, description="Make it a new version of this pipeline.")
     ] = None,
 ) -> Json:
     """The body is the file's text. `export` gives the same file back, byte for byte."""
     source = _decode(await request.body())
-    definition = _read_file(source)
-    if pipeline_id is None:
-        pipeline_id = await pipelines.save_pipeline(session, definition["name"], definition, source=source)
-    else:
-        await pipelines.update_pipeline(session, pipeline_id, definition["name"], definition, source=source)
-    return Json(_saved(pipeline_id, definition, services, source))
+    return Json(await _save(services, _read_file(source), pipeline_id, source))
 
 
 @router.post(
@@ -373,13 +365,9 @@ async def read_pipeline(pipeline_id: RowId, services: ServicesDep, session: Read
     response_model_exclude_none=True,
     responses=_FAULTS,
 )
-async def update_pipeline(
-    pipeline_id: RowId, body: PipelineBody, services: ServicesDep, session: SessionDep
-) -> Json:
+async def update_pipeline(pipeline_id: RowId, body: PipelineBody, services: ServicesDep) -> Json:
     """Takes the whole definition. Jobs and records keep the version that they ran with (D15)."""
-    definition = body.to_definition()
-    await pipelines.update_pipeline(session, pipeline_id, definition["name"], definition)
-    return Json(_saved(pipeline_id, definition, services))
+    return Json(await _save(services, body.to_definition(), pipeline_id))
 
 
 @router.delete("/{pipeline_id}", summary="Delete a pipeline", response_model=Success, responses=_FAULTS)
@@ -567,7 +555,7 @@ class _Outcome(Json):
     """What an execution gave, without the secrets that an answer of a provider may have repeated."""
 
     def render(self, content: Any) -> bytes:
-        return redact(super().render(content).decode()).encode()
+        return redact_known(super().render(content).decode()).encode()
 
 
 async def _load(services: Services, pipeline_id: int) -> StoredPipeline:
@@ -614,13 +602,22 @@ def _check(definition: Any, services: Services, source: str | None = None) -> di
     }
 
 
-def _saved(
-    pipeline_id: int, definition: Mapping[str, Any], services: Services, source: str | None = None
+async def _save(
+    services: Services,
+    definition: Mapping[str, Any],
+    pipeline_id: int | None = None,
+    source: str | None = None,
 ) -> dict[str, Any]:
-    facts: dict[str, Any] = {"id": pipeline_id, "name": definition["name"]}
-    if problems := _check(definition, services, source)["problems"]:
-        facts["warnings"] = problems
-    return facts
+    """Keep a new pipeline, or a new version of one; what the check says is no reason not to (A142)."""
+    name = definition["name"]
+    problems = _check(definition, services, source)["problems"]
+    async with services.storage.session() as session:
+        if pipeline_id is None:
+            pipeline_id = await pipelines.save_pipeline(session, name, definition, source=source)
+        else:
+            await pipelines.update_pipeline(session, pipeline_id, name, definition, source=source)
+    facts: dict[str, Any] = {"id": pipeline_id, "name": name}
+    return {**facts, "warnings": problems} if problems else facts
 
 
 def _decode(body: bytes) -> str:

@@ -1,0 +1,102 @@
+"""The whole application over a database of the test's own, asked by a real HTTP client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+
+from penstock.app import create_app, open_services
+from penstock.settings import Settings
+
+BLOCKS = '''
+from penstock.blocks.base import BaseBlock
+
+class CountingBlock(BaseBlock):
+    """Counts how often it ran."""
+    outputs = ["count"]
+    runs = 0
+    async def execute(self, data):
+        type(self).runs += 1
+        return {"count": type(self).runs}
+
+class BoomBlock(BaseBlock):
+    """Always fails."""
+    async def execute(self, data):
+        raise RuntimeError("Connection timeout")
+
+class BadBlock(BaseBlock):
+    """Returns what it did not declare."""
+    outputs = ["ok"]
+    async def execute(self, data):
+        return {"ok": 1, "zzz": 2}
+
+class LeakBlock(BaseBlock):
+    """Returns something secret."""
+    outputs = ["leak"]
+    def __init__(self, secret: str = "") -> None:
+        self.secret = secret
+    async def execute(self, data):
+        return {"leak": self.secret}
+'''
+
+
+@asynccontextmanager
+async def _open_client(app: FastAPI, **options: Any) -> AsyncIterator[AsyncClient]:
+    transport = ASGITransport(app=app)
+    async with AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", **options) as client:
+        yield client
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
+    """The shared settings, and blocks that fail in interesting ways."""
+    folder = tmp_path / "user_blocks"
+    folder.mkdir()
+    (folder / "trial.py").write_text(BLOCKS)
+    (folder / "broken.py").write_text("def broken(:")
+    return settings.model_copy(update={"user_blocks": folder, "user_templates": tmp_path / "user_templates"})
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The application, its services open."""
+    made = create_app(settings)
+    async with open_services(settings, made.state.metrics) as services:
+        made.state.services = services
+        yield made
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
+    """A client of the application."""
+    async with _open_client(app) as opened:
+        yield opened
+
+
+@pytest.fixture
+def create(client: AsyncClient) -> Callable[..., Awaitable[int]]:
+    """``await create({"type": …}, …)``: the id of a new pipeline of these steps."""
+
+    async def _create(*blocks: dict[str, Any], **extra: Any) -> int:
+        answer = await client.post("/api/pipelines", json={"name": "P", "blocks": list(blocks), **extra})
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["id"])
+
+    return _create
+
+
+@pytest.fixture
+async def guarded(settings: Settings) -> AsyncIterator[AsyncClient]:
+    """A client of an application that needs the token ``open-sesame-42``."""
+    made = create_app(Settings.model_validate({**settings.model_dump(), "api_token": "open-sesame-42"}))
+    async with open_services(settings, made.state.metrics) as services:
+        services.settings = Settings.model_validate({**settings.model_dump(), "api_token": "open-sesame-42"})
+        made.state.services = services
+        async with _open_client(made) as opened:
+            yield opened

@@ -1,0 +1,234 @@
+"""Who may ask, by which name, with which token, and how much at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from httpx import ASGITransport, AsyncClient, Response
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from penstock.api.security import MAX_BODY_BYTES, Guard, Policy, is_loopback, refuse_open_door
+from penstock.errors import ConfigurationError
+from penstock.settings import Settings
+
+TOKEN = "open-sesame-42"
+
+
+async def _read_all(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(str(len(body)))(scope, receive, send)
+
+
+async def _ask(
+    method: str = "GET", path: str = "/api/x", policy: Policy | None = None, **options: object
+) -> Response:
+    transport = ASGITransport(app=Guard(_read_all, policy or Policy()))
+    async with AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
+        return await client.request(method, path, **options)  # type: ignore[arg-type]  # httpx's many options
+
+
+def _policy(**changes: object) -> Policy:
+    return Policy.of(Settings.model_validate(changes))
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:8000", "127.0.0.1:99", "127.8.9.1", "[::1]:8000", "localhost."]
+)
+async def test_loopback_names_are_known_whatever_the_port(host: str) -> None:
+    answer = await _ask(headers={"host": host})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "evil.example:8000",
+        "",
+        "[::2]",
+        "10.0.0.1",
+    ],
+)
+async def test_a_rebound_name_is_refused(host: str) -> None:
+    answer = await _ask(headers={"host": host})
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == {"host": host}
+
+
+async def test_names_of_a_proxy_are_known_when_the_settings_say_so() -> None:
+    policy = _policy(allowed_hosts="data.example, other.example:443")
+
+    answers = [
+        await _ask(policy=policy, headers={"host": name})
+        for name in ("Data.Example", "other.example", "x.example")
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 400]
+
+
+async def test_a_wildcard_address_with_a_token_takes_any_name_and_still_wants_the_token() -> None:
+    policy = _policy(host="0.0.0.0", api_token=TOKEN)
+
+    with_token = await _ask(policy=policy, headers={"host": "box.lan", "x-api-token": TOKEN})
+    without = await _ask(policy=policy, headers={"host": "box.lan"})
+
+    assert (with_token.status_code, without.status_code) == (200, 401)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": f"Bearer {TOKEN}"},
+        {"authorization": f"bearer {TOKEN}"},
+        {"X-API-Token": TOKEN},
+        {"cookie": f"other=1; penstock_token={TOKEN}"},
+    ],
+)
+async def test_the_token_may_come_in_a_header_or_a_cookie(headers: dict[str, str]) -> None:
+    answer = await _ask(policy=_policy(api_token=TOKEN), headers=headers)
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": TOKEN},
+        {"authorization": f"Basic {TOKEN}"},
+        {"authorization": "Bearer "},
+        {"authorization": f"Bearer {TOKEN}x"},
+        {"X-API-Token": TOKEN[:-1]},
+        {"X-API-Token": "\u00ff\u00fe"},
+        {"cookie": "penstock_token="},
+        {"cookie": 'penstock_token="\\777; ]['},
+        {"cookie": f"penstock_token2={TOKEN}"},
+    ],
+)
+async def test_anything_else_is_not_the_token(headers: dict[str, str]) -> None:
+    raw = {name: value.encode("latin-1") for name, value in headers.items()}
+
+    answer = await _ask(policy=_policy(api_token=TOKEN), headers=raw)
+
+    assert answer.status_code == 401
+    assert answer.json().keys() == {"error", "detail"}
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert TOKEN not in answer.text
+
+
+async def test_health_and_signing_in_need_no_token() -> None:
+    policy = _policy(api_token=TOKEN)
+
+    answers = [await _ask("GET", "/health", policy), await _ask("POST", "/api/session", policy)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
+async def test_a_browser_without_a_token_gets_a_page_that_asks_for_it() -> None:
+    answer = await _ask(path="/review", policy=_policy(api_token=TOKEN), headers={"accept": "text/html,*/*"})
+
+    assert answer.status_code == 401
+    assert 'type="password"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://localhost:8000"}, 200),
+        ({"sec-fetch-site": "same-origin", "origin": "http://localhost:5173"}, 200),
+        ({"sec-fetch-site": "none"}, 200),
+        ({"origin": "http://localhost:5173"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://localhost:99999999"}, 403),
+        ({"origin": "http://[bad"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site", "origin": "http://localhost:8000"}, 403),
+    ],
+)
+async def test_only_own_pages_may_change_anything(headers: dict[str, str], status: int) -> None:
+    answer = await _ask("POST", headers=headers)
+
+    assert answer.status_code == status
+
+
+async def test_no_answer_lets_another_origin_read_it() -> None:
+    answer = await _ask(headers={"origin": "https://evil.example"})
+
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+async def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
+    answer = await _ask("POST", content=b"x" * (MAX_BODY_BYTES + 1))
+
+    assert answer.status_code == 413
+    assert answer.json()["detail"] == {"limit_bytes": MAX_BODY_BYTES}
+
+
+async def test_a_body_in_chunks_is_counted_as_it_comes() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(30):
+            yield b"x" * 10
+
+    fitting = await _ask("POST", policy=Policy(max_body=300), content=chunks())
+    too_large = await _ask("POST", policy=Policy(max_body=299), content=chunks())
+
+    assert (fitting.status_code, fitting.text) == (200, "300")
+    assert too_large.status_code == 413
+    assert too_large.json()["detail"] == {"limit_bytes": 299}
+
+
+@pytest.mark.row("A220")
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.lan", "10.0.0.1"])
+def test_an_open_door_without_a_token_is_refused_with_the_reason(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="API_TOKEN"):
+        refuse_open_door(Settings(host=host))
+
+    refuse_open_door(Settings(host=host, api_token=SecretStr(TOKEN)))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.0.0.2"])
+def test_loopback_needs_no_token(host: str) -> None:
+    refuse_open_door(Settings(host=host))
+
+    assert is_loopback(host)
+
+
+async def test_signing_in_gives_a_cookie_that_no_script_can_read(guarded: AsyncClient) -> None:
+    refused = await guarded.get("/api/pipelines")
+    wrong = await guarded.post("/api/session", json={"token": "wrong"})
+
+    signed_in = await guarded.post("/api/session", json={"token": TOKEN})
+    let_in = await guarded.get("/api/pipelines")
+    signed_out = await guarded.delete("/api/session")
+    again = await guarded.get("/api/pipelines")
+
+    assert (refused.status_code, wrong.status_code, signed_in.status_code) == (401, 401, 200)
+    cookie = signed_in.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert (let_in.status_code, signed_out.status_code, again.status_code) == (200, 200, 401)
+
+
+async def test_the_sign_in_form_works_without_a_script(guarded: AsyncClient) -> None:
+    wrong = await guarded.post("/session", data={"token": "wrong"})
+
+    right = await guarded.post("/session", data={"token": TOKEN})
+
+    assert wrong.status_code == 401
+    assert "not the token" in wrong.text
+    assert (right.status_code, right.headers["location"]) == (303, "/")
+    assert (await guarded.get("/api/pipelines")).status_code == 200
