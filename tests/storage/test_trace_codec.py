@@ -9,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from penstock.entities import Usage
 from penstock.errors import StorageError
 from penstock.storage.trace_codec import (
+    _CALL,
     from_json,
     is_same,
     pack_trace,
@@ -35,8 +37,11 @@ _values = st.recursive(
     max_leaves=4,
 )
 _states = st.dictionaries(_keys, _values, max_size=5)
-_extras = st.dictionaries(
-    st.sampled_from(["usage", "verdicts", "attempts", "error", "kept"]), _values, max_size=2
+_usages = st.builds(lambda tokens: Usage(tokens, 3, 0, 1, None, 1.5, 2.5).to_dict(), st.integers(0, 9))
+_call = dict.fromkeys(_CALL, 1)
+_calls = st.lists(st.just(_call) | st.just({**_call, "error": "x"}) | _values, max_size=3)
+_extras = st.fixed_dictionaries(
+    {}, optional={"usage": _usages | _values, "calls": _calls | _values, "error": _values, "kept": _values}
 )
 
 

@@ -19,6 +19,7 @@ from penstock.storage import jobs, pipelines, records
 from penstock.storage.database import Storage
 from penstock.storage.entities import NewRecord, Record
 from penstock.storage.journal import DurableJournal, KeyFilter
+from penstock.storage.trace_codec import _CALL, to_json
 from penstock.storage.writer import Writer, _SqliteSink
 
 New = Callable[..., NewRecord]
@@ -75,7 +76,7 @@ async def test_progress_goes_with_the_next_group_and_the_latest_wins(
 ) -> None:
     for number in range(100):
         writer.update_job(job_id, records_generated=number, status=JobStatus.RUNNING, nonsense=1)
-    writer.update_job(job_id, usage=Usage(1, 2), completed_at="2026-01-01T00:00:00Z")
+    writer.update_job(job_id, usage=Usage(1, 2), completed_at=1767225600.0)
     writer.update_job(job_id + 7, records_generated=1)
 
     await writer.save_record(new_record(1))
@@ -297,3 +298,48 @@ def test_the_filter_forgets_no_key_and_seldom_knows_a_strange_one() -> None:
     assert all(key(number) in known for number in range(0, known.capacity, 7))
     strange = range(known.capacity, known.capacity + 20_000)
     assert sum(key(number) in known for number in strange) < 200
+
+
+async def test_a_record_costs_at_most_three_kilobytes_on_disk_beyond_its_own_text(tmp_path: Path) -> None:
+    count = 1_000
+    path = tmp_path / "a.db"
+    async with Storage(path) as storage:
+        async with storage.session() as session:
+            pipeline_id = await pipelines.save_pipeline(session, "P", {})
+            job_id = await jobs.create_job(session, pipeline_id, count)
+        async with Writer(storage) as writer:
+            made = [_two_step_record(job_id, pipeline_id, seed) for seed in range(count)]
+            await asyncio.gather(*(writer.save_record(record) for record, _ in made))
+            answer = b"a model's answer, with its usage " * 10
+            keys = (hashlib.sha256(b"%d" % number).digest() for number in range(2 * count))
+            await asyncio.gather(*(writer.save_call(key, answer) for key in keys))
+        own = sum(size for _, size in made)
+
+    await asyncio.to_thread(_empty_the_log, path)
+
+    assert (path.stat().st_size - own) / count < 3 * 1024
+
+
+def _empty_the_log(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def _two_step_record(job_id: int, pipeline_id: int, seed: int) -> tuple[NewRecord, int]:
+    """A record as a text call and a checked JSON call leave it, and the size of its texts."""
+    answer = f"{seed} " + "an answer " * 30
+    metadata = {"topic": f"topic {seed}", "content": f"{seed} " + "words of the source " * 12}
+    first = {"system": "You are a teacher.", "user": f"Explain {seed}", "assistant": answer}
+    second = {"generated": {"title": f"Title {seed}", "description": "of the thing " * 4, "score": 0.7}}
+    middle = {**metadata, **first}
+    last = {**middle, **second, "pipeline_output": answer}
+    usage = Usage(123, 45, 0, 1, 0.000123, 1764010000.123, 1764010001.456)
+    call = dict.fromkeys(_CALL, 12345) | {"model": "openai/gpt-4o-mini", "finish_reason": "stop"}
+    verdicts = [{"gate": "JSON schema", "passed": True}]
+    more = {"execution_time": 0.0123, "usage": usage.to_dict(), "calls": [call], "verdicts": verdicts}
+    text = {"block_type": "TextGenerator", "input": metadata, "output": first, "accumulated_state": middle}
+    data = {"block_type": "StructuredGenerator", "input": middle, "output": second, "accumulated_state": last}
+    trace = [{**text, **more}, {**data, **more}]
+    own = len(to_json(metadata)) + len(to_json(first)) + len(to_json(second))
+    return NewRecord(job_id, pipeline_id, RecordId(seed), metadata, answer, trace, usage=usage), own

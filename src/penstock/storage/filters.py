@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, ColumnElement, Numeric, Text, case, cast, func, literal, or_, tuple_
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ARRAY, JSON, ColumnElement, Numeric, Text, case, cast, func, literal, or_, tuple_
 
 from penstock.entities import RecordStatus
 from penstock.storage.tables import records
@@ -27,6 +26,8 @@ class RecordFilter:
     """Which records are meant; everything that is given must hold."""
 
     status: RecordStatus | None = None
+    statuses: tuple[RecordStatus, ...] = ()
+    """Any of these; empty for all."""
     job_id: int | None = None
     pipeline_id: int | None = None
     text: str | None = None
@@ -42,6 +43,8 @@ def conditions(wanted: RecordFilter, *, postgres: bool) -> list[ColumnElement[bo
     found: list[ColumnElement[bool]] = []
     if wanted.status is not None:
         found.append(table.status == RecordStatus(wanted.status).value)
+    if wanted.statuses:
+        found.append(table.status.in_([RecordStatus(status).value for status in wanted.statuses]))
     if wanted.job_id is not None:
         found.append(table.job_id == wanted.job_id)
     if wanted.pipeline_id is not None:

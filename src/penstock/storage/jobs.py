@@ -13,11 +13,12 @@ from penstock.errors import NotFoundError
 from penstock.storage.database import Session
 from penstock.storage.entities import Job
 from penstock.storage.pipelines import get_pipeline
-from penstock.storage.tables import jobs, records
+from penstock.storage.tables import jobs, records, to_moment
 from penstock.storage.trace_codec import from_json, to_json
 
 _FIXED = {"id", "pipeline_id", "created_at"}
 _JSON = {"usage", "source", "options"}
+_TIMES = {"started_at", "completed_at"}
 UPDATABLE = frozenset(column.name for column in jobs.columns) - _FIXED
 """The fields that ``update_job`` knows; others are ignored (contract A218)."""
 
@@ -65,6 +66,13 @@ async def find_job(session: Session, run_key: str) -> Job | None:
     """The newest job with that run key, or None."""
     query = select(jobs).where(jobs.c.run_key == run_key).order_by(jobs.c.id.desc()).limit(1)
     row = (await session.execute(query)).mappings().first()
+    return _to_job(row) if row else None
+
+
+async def find_job_by_output(session: Session, output: str) -> Job | None:
+    """The newest job whose records go to the file ``output``, or None."""
+    named = jobs.c.options.contains(f'"output":{to_json(output)}', autoescape=True)
+    row = (await session.execute(select(jobs).where(named).order_by(jobs.c.id.desc()).limit(1))).first()
     return _to_job(row) if row else None
 
 
@@ -150,6 +158,8 @@ def to_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
             values[name] = JobStatus(value).value
         elif name in _JSON and value is not None:
             values[name] = to_json(value.to_dict() if isinstance(value, Usage) else value)
+        elif name in _TIMES:
+            values[name] = to_moment(value)
         else:
             values[name] = value
     return values

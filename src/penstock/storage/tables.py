@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    TIMESTAMP,
     BigInteger,
     Column,
     Double,
@@ -22,7 +23,6 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.dialects.sqlite import REAL
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
@@ -176,6 +176,7 @@ records = Table(
     Index("ix_records_job_id", "job_id", "id"),
     Index("ix_records_job_id_status", "job_id", "status", "id"),
     Index("ix_records_pipeline_id", "pipeline_id", "id"),
+    Index("ix_records_pipeline_id_status", "pipeline_id", "status", "id"),
     sqlite_autoincrement=True,
 )
 """``state`` is the last state without what is still the seed's, ``edits`` what a reviewer changed in it."""
@@ -194,6 +195,15 @@ record_history = Table(
     sqlite_autoincrement=True,
 )
 """What a record was before each edit; null where the edit left it alone, ``{}`` for no edits yet."""
+
+seed_files = Table(
+    "seed_files",
+    metadata,
+    Column("job_id", Count, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+"""The uploaded file that a job works on: it must outlive the process, and go with the job."""
 
 journal = Table(
     "journal",

@@ -18,6 +18,33 @@ from penstock.errors import StorageError
 
 _FLAT = (str, int, type(None))
 _KNOWN = frozenset({"block_type", "input", "output", "accumulated_state", "execution_time"})
+_USAGE = (
+    "total_tokens",
+    "total_input_tokens",
+    "total_output_tokens",
+    "total_cached_tokens",
+    "start_time",
+    "end_time",
+    "total_cost",
+    "llm_calls",
+    "journal_hits",
+)
+_CALL = (
+    "model",
+    "temperature",
+    "attempt",
+    "seconds",
+    "retries",
+    "from_journal",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "finish_reason",
+)
+"""Keys that most entries have, in the order that they come in: then their values are enough.
+
+These lists are part of what is on disk and never change; an entry with other keys is kept as it is.
+"""
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 _SLOW = " "
 """Begins a text that orjson would read less exactly than the standard library does."""
@@ -195,10 +222,24 @@ def _pack_step(
             step["state"] = state
         elif change := _pack_change(merged, state, final):
             step["then"] = change
-    more = {key: value for key, value in entry.items() if key not in _KNOWN}
+    _pack_more(step, {key: value for key, value in entry.items() if key not in _KNOWN})
+    return step
+
+
+def _pack_more(step: dict[str, Any], more: dict[str, Any]) -> None:
+    """What a step adds to the contract's keys."""
+    if _has_keys(more.get("usage"), _USAGE):
+        step["usage"] = list(more.pop("usage").values())
+    calls = more.get("calls")
+    if isinstance(calls, list) and all(isinstance(call, dict) for call in calls):
+        step["calls"] = [list(call.values()) if _has_keys(call, _CALL) else call for call in calls]
+        del more["calls"]
     if more:
         step["more"] = more
-    return step
+
+
+def _has_keys(value: Any, keys: tuple[str, ...]) -> bool:
+    return isinstance(value, dict) and len(value) == len(keys) and tuple(value) == keys
 
 
 def _pack_values(step: dict[str, Any], values: Mapping[str, Any], final: Mapping[str, Any]) -> None:
@@ -264,8 +305,15 @@ def _unpack_step(
         "output": output,
         "accumulated_state": step.get("state", after),
         "execution_time": step["execution_time"],
-        **step.get("more", {}),
     }
+    if "usage" in step:
+        entry["usage"] = dict(zip(_USAGE, step["usage"], strict=True))
+    if "calls" in step:
+        calls = step["calls"]
+        entry["calls"] = [
+            call if isinstance(call, dict) else dict(zip(_CALL, call, strict=True)) for call in calls
+        ]
+    entry.update(step.get("more", {}))
     absent = step.get("absent", ())
     for key in absent:
         del entry[key]

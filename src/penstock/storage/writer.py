@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Insert, bindparam, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
 from penstock.errors import StorageError
@@ -78,13 +78,13 @@ class Writer:
         self._urgent = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._sink: _SqliteSink | _EngineSink = _EngineSink(storage)
+        self._sink: _SqliteSink | _EngineSink = (
+            _EngineSink(storage) if storage.path is None else _SqliteSink(storage)
+        )
         self._sqlite = not storage.is_postgres
 
     async def open(self) -> Self:
         """Start writing; raises StorageError."""
-        if self._storage.path is not None:
-            self._sink = _SqliteSink(self._storage)
         with self._storage.translating():
             await self._sink.open()
         self._closing = False
@@ -96,10 +96,12 @@ class Writer:
         self._closing = True
         self._wake.set()
         self._urgent.set()
-        if self._task is not None:
-            await self._task
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
             self._task = None
-        await self._sink.aclose()
+            await self._sink.aclose()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -231,7 +233,11 @@ class _EngineSink:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        insert = postgresql.insert if storage.is_postgres else sqlite.insert
+        insert: Any = sqlite.insert
+        if storage.is_postgres:
+            from sqlalchemy.dialects import postgresql
+
+            insert = postgresql.insert
         self._record = _insert_record(insert)
         self._call = _insert_call(insert)
 
@@ -265,17 +271,24 @@ class _SqliteSink:
         self._storage = storage
         self._record = _compile(_insert_record(sqlite.insert), NEW_COLUMNS)
         self._call = _compile(_insert_call(sqlite.insert), ("key", "value"))
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="penstock-writer")
+        self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
 
     async def open(self) -> None:
-        """Connect."""
-        await self._run(self._connect)
+        """Connect, in the thread that all of it stays in."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="penstock-writer")
+        try:
+            await self._run(self._connect)
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            raise
 
     async def aclose(self) -> None:
         """Let go of the file."""
-        await self._run(self._disconnect)
-        self._thread.shutdown()
+        if self._thread is not None:
+            await self._run(self._disconnect)
+            self._thread.shutdown()
+            self._thread = None
 
     async def write(self, group: _Group) -> None:
         """Write the group in one transaction."""

@@ -71,6 +71,7 @@ def _create_tables() -> None:
     _create_jobs()
     _create_records()
     _create_record_history()
+    _create_seed_files()
     _create_journal()
 
 
@@ -183,6 +184,7 @@ def _create_records() -> None:
     op.create_index("ix_records_job_id", "records", ["job_id", "id"])
     op.create_index("ix_records_job_id_status", "records", ["job_id", "status", "id"])
     op.create_index("ix_records_pipeline_id", "records", ["pipeline_id", "id"])
+    op.create_index("ix_records_pipeline_id_status", "records", ["pipeline_id", "status", "id"])
     op.create_index("ix_records_status", "records", ["status", "id"])
 
 
@@ -203,6 +205,19 @@ def _create_record_history() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_record_history_record_id", "record_history", ["record_id", "id"])
+
+
+def _create_seed_files() -> None:
+    op.create_table(
+        "seed_files",
+        sa.Column("job_id", Count, autoincrement=False, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("content", sa.LargeBinary, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name="fk_seed_files_job_id_jobs", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("job_id", name="pk_seed_files"),
+    )
 
 
 def _create_journal() -> None:
