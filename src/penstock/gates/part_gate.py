@@ -10,6 +10,7 @@ from penstock.entities import Finding, Parts, Verdict
 from penstock.errors import DefinitionError, GateError
 from penstock.gates.base import BaseGate
 from penstock.gates.parts import ABSENT, find_part
+from penstock.gates.words import to_json
 
 NOT_JSON = "the answer is not JSON"
 _MAX_MESSAGE = 300
@@ -126,7 +127,7 @@ def read_source(parts: Parts, source: str, gate: BaseGate) -> str:
             f"The gate {kind} could not look: there is no field '{source}' to hold the output against",
             detail={"gate": kind, "field": source},
         )
-    return _to_json(value)
+    return to_json(value)
 
 
 def strip_fence(text: str) -> str:
@@ -171,11 +172,4 @@ def shorten(text: str, limit: int) -> str:
 
 def show(value: object) -> str:
     """A value in one short line, as JSON where it is not text."""
-    return shorten(value if isinstance(value, str) else _to_json(value), _MAX_SHOWN)
-
-
-def _to_json(value: object) -> str:
-    try:
-        return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
-    except TypeError:  # integers beyond 64 bits, lone surrogates
-        return repr(value)
+    return shorten(value if isinstance(value, str) else to_json(value), _MAX_SHOWN)

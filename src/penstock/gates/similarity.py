@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-import orjson
+from penstock.gates.words import to_json
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _MOST_TOKENS = 20_000
@@ -17,8 +17,7 @@ _MOST_TOKENS = 20_000
 def tokenize(value: Any) -> list[str]:
     """Words and marks of a text, or of the JSON of any other value."""
     if not isinstance(value, str):
-        options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
-        value = orjson.dumps(value, default=repr, option=options).decode()
+        value = to_json(value, sort_keys=True)
     return _TOKEN.findall(value[: _MOST_TOKENS * 16])[:_MOST_TOKENS]
 
 

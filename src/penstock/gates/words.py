@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
+
+import orjson
 
 _UNSPACED = "\u0e00-\u109f\u1780-\u17ff\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 """Letters of scripts that set no spaces between words: each of them counts as a word."""
@@ -48,3 +51,15 @@ def _cuts_word(text: str, at: int) -> bool:
     if at <= 0 or at >= len(text):
         return False
     return bool(_SPACED_LETTER.match(text[at - 1]) and _SPACED_LETTER.match(text[at]))
+
+
+def to_json(value: Any, *, sort_keys: bool = False) -> str:
+    """A value as JSON text; what JSON cannot say comes as Python shows it."""
+    options = orjson.OPT_NON_STR_KEYS | (orjson.OPT_SORT_KEYS if sort_keys else 0)
+    try:
+        return orjson.dumps(value, default=repr, option=options).decode()
+    except TypeError:  # integers beyond 64 bits, lone surrogates, nested too deep
+        try:
+            return repr(value)
+        except (ValueError, RecursionError):
+            return f"({type(value).__name__})"
