@@ -384,6 +384,27 @@ async def test_a_gate_that_breaks_could_not_look_and_the_attempts_are_kept() -> 
     assert len(caught.value.detail["attempts"]) == 1
 
 
+async def test_a_gate_that_gives_no_verdict_could_not_look() -> None:
+    class Silent(BaseGate):
+        async def check(self, parts: Parts) -> Verdict:
+            return None  # type: ignore[return-value]  # somebody forgot to
+
+    with pytest.raises(
+        GateError, match="Silent could not look: TypeError: it returned NoneType, not a Verdict"
+    ):
+        await heal({"a": 1}, never, [Silent()], None)
+
+
+async def test_what_several_gates_say_of_a_part_is_told_once() -> None:
+    class Second(NoBadWords):
+        pass
+
+    with pytest.raises(HealingError) as caught:
+        await heal({"a": "bad"}, never, [NoBadWords(), Second()], None)
+
+    assert caught.value.message == "2 gates still find fault after 1 attempt: NoBadWords: bad is bad"
+
+
 async def test_a_gate_that_cannot_look_says_so_itself() -> None:
     with pytest.raises(GateError, match="cargo is not installed"):
         await heal({"a": 1}, never, [Unable(GateError("cargo is not installed"))], HealPolicy())

@@ -93,8 +93,12 @@ class AttemptRecord:
 
     @property
     def findings(self) -> list[Finding]:
-        """The faults that were found, in the order of the gates."""
-        return [finding for verdict in self.verdicts for finding in verdict.findings]
+        """The faults that were found, in the order of the gates; what several say of a part counts once."""
+        found: dict[tuple[str, str], Finding] = {}
+        for verdict in self.verdicts:
+            for finding in verdict.findings:
+                found.setdefault((finding.part, finding.message), finding)
+        return list(found.values())
 
     def to_dict(self) -> dict[str, Any]:
         """The attempt as a trace keeps it: number, temperature, temperatures, parts, findings, skipped."""
@@ -254,8 +258,9 @@ class _Story:
         """The error that says what is still wrong."""
         last = self.records[-1]
         failing = [verdict for verdict in last.verdicts if verdict.findings]
-        told = [f"{finding.gate}: {finding.message}" for finding in last.findings[:_FINDINGS_TOLD]]
-        more = len(last.findings) - len(told)
+        findings = last.findings
+        told = [f"{finding.gate}: {finding.message}" for finding in findings[:_FINDINGS_TOLD]]
+        more = len(findings) - len(told)
         if more:
             told.append(f"and {more} more")
         who = "1 gate still finds" if len(failing) == 1 else f"{len(failing)} gates still find"
@@ -265,7 +270,7 @@ class _Story:
         return error(
             f"{who} fault after {tries}: {'; '.join(told)}",
             {
-                "findings": [finding.to_dict() for finding in last.findings],
+                "findings": [finding.to_dict() for finding in findings],
                 "attempts": [record.to_dict() for record in self.records],
             },
         )
@@ -281,6 +286,8 @@ async def _look(gates: Sequence[BaseGate], seen: Parts) -> tuple[tuple[Verdict, 
         level = gate.cost
         try:
             verdict = gate.look(seen) if gate._looks else await gate.check(seen)  # noqa: SLF001 (same floor)
+            if not isinstance(verdict, Verdict):
+                raise TypeError(f"it returned {type(verdict).__name__}, not a Verdict")
         except PipelineError:
             raise
         except Exception as error:  # somebody's own gate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import orjson
@@ -30,6 +31,10 @@ class BasePartGate(BaseGate):
         "blame": "Parts to make again when this one is wrong; empty for the part itself.",
     }
 
+    part: str | None = None
+    blame: Sequence[str] = ()
+    _first_output: str | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         told: dict[str, str] = {}
@@ -40,7 +45,6 @@ class BasePartGate(BaseGate):
     def __init__(self, part: str | None = None, blame: str | list[str] | None = None) -> None:
         self.part = part or None
         self.blame = [blame] if isinstance(blame, str) and blame else list(blame or ())
-        self._first_output: str | None = None
 
     def bind(self, first_output: str | None) -> None:
         """Take ``first_output`` for the part when none was named."""
