@@ -76,6 +76,16 @@ async def test_a_database_in_memory_has_claims_too() -> None:
         assert not await is_claimed(storage, 3)
 
 
+async def test_another_name_for_the_same_database_is_the_same_claim(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    one, other = Storage(tmp_path / "a.db"), Storage(tmp_path / "link" / "a.db")
+
+    async with one, other, claim_job(one, 3):
+        held = await is_claimed(other, 3)
+
+    assert held
+
+
 async def test_a_killed_process_lets_go_at_once(where: str | Path) -> None:
     async with Storage(where) as storage:
         child = await asyncio.create_subprocess_exec(

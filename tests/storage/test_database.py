@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -361,3 +362,20 @@ def test_urls_of_sqlite_and_postgresql_are_understood(tmp_path: Path) -> None:
 def test_a_database_that_is_not_open_says_so(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="not open"):
         _ = Storage(tmp_path / "a.db").engine
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("attempt to write a readonly database", "cannot be written; check who may write"),
+        ("database or disk is full", "no room left on the disk"),
+        ("could not extend file: No space left on device", "no room left on the disk"),
+        ("database disk image is malformed", "damaged"),
+        ("something else\nwith details", "refused: something else$"),
+    ],
+)
+def test_a_drivers_error_becomes_a_sentence(tmp_path: Path, said: str, sentence: str) -> None:
+    error = Storage(tmp_path / "a.db").explain(sqlite3.OperationalError(said))
+
+    assert re.search(sentence, error.message)
+    assert error.detail == {"database": str(tmp_path / "a.db"), "error": said.splitlines()[0]}

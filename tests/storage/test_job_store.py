@@ -175,3 +175,17 @@ async def test_a_record_of_a_job_that_is_not_there_is_refused(storage: Storage, 
     with pytest.raises(StorageError, match=r"(?i)foreign key"):
         async with storage.session() as session:
             await records.save_record(session, NewRecord(job_id + 5, 1, RecordId(0), {}))
+
+
+async def test_a_job_is_found_by_the_file_that_its_records_go_to(storage: Storage, job_id: int) -> None:
+    async with storage.session() as session:
+        path = '/data/50%_of "it"/ü.jsonl'
+        first = await jobs.create_job(session, 1, 1, options={"output": path, "limit": 3})
+        await jobs.create_job(session, 1, 1, options={"output": "/data/other.jsonl"})
+
+        found = await jobs.find_job_by_output(session, path)
+        absent = await jobs.find_job_by_output(session, "/data/50")
+
+    assert found is not None
+    assert found.id == first
+    assert absent is None

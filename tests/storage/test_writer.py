@@ -273,6 +273,27 @@ async def test_the_journal_gives_back_what_it_was_given(
     assert later == b"\x00\xff" + keys[2]
 
 
+async def test_a_large_journal_answers_while_its_keys_are_loading(
+    where: str | Path, storage: Storage
+) -> None:
+    keys = [hashlib.sha256(b"%d" % number).digest() for number in range(12_000)]
+    async with Writer(storage) as writer:
+        await asyncio.gather(*(writer.save_call(key, key[:4]) for key in keys))
+        async with DurableJournal(storage, writer) as journal:
+            await journal.save(b"new" * 8, b"new")
+            early = await asyncio.gather(*(journal.find(key) for key in keys[::500]))
+            assert journal._loader is not None
+            await journal._loader
+            late = await asyncio.gather(
+                *(journal.find(key) for key in [*keys[::500], b"new" * 8, b"not" * 8])
+            )
+        async with DurableJournal(storage, writer):
+            pass  # closing does not wait for the loading to end
+
+    assert early == [key[:4] for key in keys[::500]]
+    assert late == [*early, b"new", None]
+
+
 async def test_a_question_fails_when_the_database_does(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(Storage(tmp_path / "a.db"))

@@ -63,7 +63,8 @@ def _taken(job_id: int) -> ConflictError:
 
 
 def _lock_path(database: Path, job_id: int) -> Path:
-    return database.with_name(f"{database.name}.claims") / f"job-{job_id}.lock"
+    real = database.resolve()  # whichever way it was named
+    return real.with_name(f"{real.name}.claims") / f"job-{job_id}.lock"
 
 
 @asynccontextmanager

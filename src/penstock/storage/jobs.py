@@ -72,7 +72,8 @@ async def find_job(session: Session, run_key: str) -> Job | None:
 async def find_job_by_output(session: Session, output: str) -> Job | None:
     """The newest job whose records go to the file ``output``, or None."""
     named = jobs.c.options.contains(f'"output":{to_json(output)}', autoescape=True)
-    row = (await session.execute(select(jobs).where(named).order_by(jobs.c.id.desc()).limit(1))).first()
+    query = select(jobs).where(named).order_by(jobs.c.id.desc()).limit(1)
+    row = (await session.execute(query)).mappings().first()
     return _to_job(row) if row else None
 
 
