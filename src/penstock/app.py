@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
@@ -21,7 +22,7 @@ from penstock.api.errors import EVERYWHERE, ErrorShield, add_error_handlers, err
 from penstock.api.logging import keep_secret, set_up_logging
 from penstock.api.metrics import Metrics, Observer
 from penstock.api.pages import add_pages
-from penstock.api.security import Guard, Policy, is_loopback, refuse_open_door
+from penstock.api.security import COOKIE, Guard, Policy, is_loopback, refuse_open_door
 from penstock.api.telemetry import Telemetry
 from penstock.blocks.registry import default_registry as default_blocks
 from penstock.errors import ConfigurationError, PipelineError
@@ -65,6 +66,28 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
         )
 
 
+_TOKENS: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer API_TOKEN`"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Token"},
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "`POST /api/session` sets it.",
+    },
+}
+
+
+class _Application(FastAPI):
+    """Says in its description that a token may be needed: the guard asks for it, and no route does."""
+
+    def openapi(self) -> dict[str, Any]:
+        schema = super().openapi()
+        schema["components"].setdefault("securitySchemes", _TOKENS)
+        schema.setdefault("security", [{}, *({name: []} for name in _TOKENS)])
+        return schema
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; its lifespan opens and closes the services, unless ``app.state`` has them already."""
     chosen = settings or get_settings()
@@ -77,7 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.state.services = services
             yield
 
-    app = FastAPI(
+    app = _Application(
         title="penstock",
         version=__version__,
         summary="LLM generation that can be trusted.",
@@ -106,7 +129,7 @@ def _operation_id(route: APIRoute) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
+    """Says where it listens once it does, and leaves the process alive when it is told to stop."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
@@ -116,6 +139,18 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._announce()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, which raises the signal again at the end: then nobody would close the database."""
+        earlier = {
+            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
 
 
 def serve(settings: Settings | None = None) -> None:

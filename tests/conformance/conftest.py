@@ -1,0 +1,178 @@
+"""A server process a module, the scripted model behind it, and a client before it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from support.model_server import ModelServer
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+"""Seconds that anything may take before the test gives up on it; nothing is measured against it."""
+
+USER_BLOCKS = '''
+import asyncio
+from penstock.blocks.base import BaseBlock
+
+class SlowBlock(BaseBlock):
+    """Waits."""
+    outputs = ["slept"]
+    def __init__(self, seconds: float = 0.01) -> None:
+        self.seconds = seconds
+    async def execute(self, data):
+        await asyncio.sleep(self.seconds)
+        return {"slept": True}
+
+class BoomBlock(BaseBlock):
+    """Fails, where the state says so or no word is given."""
+    outputs = []
+    def __init__(self, word: str = "") -> None:
+        self.word = word
+    async def execute(self, data):
+        if self.word in str(data):
+            raise RuntimeError("Connection timeout")
+        return {}
+
+class BadBlock(BaseBlock):
+    """Returns what it did not declare."""
+    outputs = ["ok"]
+    async def execute(self, data):
+        return {"ok": 1, "zzz": 2}
+'''
+
+
+class Model:
+    """The scripted model server, on a thread of its own, so that several tests can share it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.server = ModelServer()
+        self._run(self.server.__aenter__())
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+
+    def close(self) -> None:
+        self._run(self.server.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(PATIENCE)
+        self._loop.close()
+
+
+class Server:
+    """``python -m penstock.app`` in a folder of its own, on a free port."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.log = folder / "server.log"
+        kept = {name: value for name, value in os.environ.items() if name in {"PATH", "SYSTEMROOT", "TMPDIR"}}
+        self.environment = {
+            **kept,
+            "HOME": str(folder),
+            "NO_PROXY": "*",
+            "PORT": "0",
+            "DATABASE_PATH": str(folder / "data" / "test_qa_records.db"),
+            **environment,
+        }
+        self._process: subprocess.Popen[str] | None = None
+        self.url = ""
+        self.client = httpx.Client()
+
+    def start(self) -> Server:
+        """Start the process, and return once it says where it listens."""
+        with self.log.open("a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "penstock.app"],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        match = re.search(r"http://\S+", line)
+        assert match, f"The server did not start: {self.log.read_text()}"
+        self.url = match[0]
+        self.client.close()
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+        return self
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End the process, politely or not, and return its exit status."""
+        assert self._process is not None
+        self.client.close()
+        self._process.send_signal(how)
+        try:
+            status = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return status
+
+    def create(self, *blocks: dict[str, Any], name: str = "P", **extra: Any) -> int:
+        """Make a pipeline and return its id."""
+        answer = self.client.post("/api/pipelines", json={"name": name, "blocks": list(blocks), **extra})
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["id"])
+
+    def execute(self, pipeline_id: int, state: dict[str, Any]) -> httpx.Response:
+        """Run a pipeline once."""
+        return self.client.post(f"/api/pipelines/{pipeline_id}/execute", json=state)
+
+    def wait_for_log(self, text: str) -> str:
+        """The log, once it holds ``text``."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in (log := self.log.read_text()):
+            assert time.monotonic() < deadline, f"{text!r} never came up in the log:\n{log}"
+            time.sleep(0.02)
+        return log
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Model]:
+    """What plays the model for a module's server: ``provider.server`` is a ModelServer."""
+    model = Model()
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="module")
+def server(provider: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The module's server process, with a few blocks of the user's own, logging everything."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "user_blocks").mkdir()
+    (folder / "user_blocks" / "trial.py").write_text(USER_BLOCKS)
+    (folder / "user_blocks" / "broken.py").write_text("def broken(:")
+    made = Server(
+        folder,
+        LLM_ENDPOINT=provider.server.url,
+        LLM_MODEL="gpt-x",
+        LLM_API_KEY="sk-test-0123456789",
+        DEBUG="Yes",
+    ).start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def client(server: Server) -> httpx.Client:
+    """A client of the module's server."""
+    return server.client
