@@ -45,7 +45,7 @@ def doctor(ask: bool, as_json: bool) -> None:
         print_json([asdict(fact) for fact in facts])
     else:
         for fact in facts:
-            click.echo(f"{fact.state:<12}{fact.name:<18}{fact.message}")
+            click.echo(f"{fact.state:<12}{fact.name:<20}{fact.message}")
     sys.exit(FOUND if any(fact.state == "missing" for fact in facts) else WELL)
 
 
@@ -53,17 +53,18 @@ def _look(settings: Settings) -> Iterator[Fact]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Fact("Python", "found", version)
     yield Fact("Model", "found", describe_model(settings).removeprefix("Model: "))
-    yield from _look_at_embedded(needed=not settings.model_configured)
+    yield from _look_at_embedded(settings)
     yield asyncio.run(_look_at_database(settings))
     yield from _look_at_blocks()
 
 
-def _look_at_embedded(*, needed: bool) -> Iterator[Fact]:
+def _look_at_embedded(settings: Settings) -> Iterator[Fact]:
+    """The embedded model's pieces; with another model configured, none of them is needed."""
     from penstock.llm import embedded
 
-    for fact in embedded.check():
-        state: State = "found" if fact.ok else "missing" if needed else "unavailable"
-        yield Fact(fact.name, state, fact.message)
+    for fact in embedded.check(settings):
+        state: State = "found" if fact.ok else "unavailable" if settings.model_configured else "missing"
+        yield Fact(f"Embedded {fact.name}", state, fact.seen if fact.ok else f"{fact.seen}: {fact.advice}")
 
 
 async def _look_at_database(settings: Settings) -> Fact:

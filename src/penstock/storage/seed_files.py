@@ -1,0 +1,29 @@
+"""The uploaded seed files of jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select
+
+from penstock.storage.database import Session
+from penstock.storage.tables import seed_files
+
+
+@dataclass(frozen=True, slots=True)
+class SeedFile:
+    """A file as it was uploaded."""
+
+    name: str
+    content: bytes
+
+
+async def save_seed_file(session: Session, job_id: int, name: str, content: bytes) -> None:
+    """Keep the file that the job works on; it goes when the job is deleted."""
+    await session.execute(insert(seed_files).values(job_id=job_id, name=name, content=content))
+
+
+async def find_seed_file(session: Session, job_id: int) -> SeedFile | None:
+    """The file that the job works on, or None when it was begun from elsewhere."""
+    row = (await session.execute(select(seed_files).where(seed_files.c.job_id == job_id))).first()
+    return SeedFile(row.name, row.content) if row else None
