@@ -60,15 +60,18 @@ async def test_a_record_is_never_written_twice(storage: Storage, writer: Writer,
 async def test_a_failed_record_is_replaced_when_it_is_retried(
     storage: Storage, writer: Writer, new_record: New, status: RecordStatus
 ) -> None:
-    failed = new_record(1, "", status=RecordStatus.FAILED, error={"error": "no"}, attempts=6)
+    spent = Usage(7, 3, 1, 2, 0.25, 10.0, 11.0, 0)
+    failed = new_record(1, "", status=RecordStatus.FAILED, error={"error": "no"}, attempts=6, usage=spent)
     await writer.save_record(failed)
     [before] = await _all(storage)
 
-    await writer.save_record(new_record(1, "good", status=status))
+    again = Usage(7, 3, 0, 2, 0.5, 20.0, 21.0, 1)
+    await writer.save_record(new_record(1, "good", status=status, usage=again))
 
     [record] = await _all(storage)
     assert (record.id, record.status, record.output, record.error) == (before.id, status, "good", None)
     assert (record.cause, record.attempts, record.created_at) == (None, 1, before.created_at)
+    assert record.usage == Usage(14, 6, 1, 4, 0.75, 10.0, 21.0, 1)
 
 
 async def test_progress_goes_with_the_next_group_and_the_latest_wins(

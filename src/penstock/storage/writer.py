@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Insert, bindparam, text, update
+from sqlalchemy import Insert, bindparam, func, text, update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -29,6 +29,8 @@ from penstock.storage.tables import jobs, journal, records, to_text
 
 UPDATE_DELAY = 0.25
 """Seconds that a job's progress may wait for a group to go with."""
+
+_SPENT = ("input_tokens", "output_tokens", "cached_tokens", "llm_calls", "journal_hits", "cost")
 
 _Waiter = asyncio.Future[None]
 
@@ -117,7 +119,8 @@ class Writer:
     async def save_record(self, record: NewRecord) -> None:
         """Keep a record; returns when it is safe on disk. Raises StorageError.
 
-        A record whose identity is there already is left alone, unless that one failed: then it is replaced.
+        A record whose identity is there already is left alone, unless that one failed: then it is replaced,
+        and its usage is that of all tries.
         """
         row = to_row(record, self._now())
         waiter = self._enter()
@@ -211,10 +214,15 @@ def _tell(group: _Group, error: StorageError) -> None:
 def _insert_record(insert: Any) -> Insert:
     statement = insert(records).values({name: bindparam(name) for name in NEW_COLUMNS})
     identity = ["job_id", "seed", "repetition", "child"]
-    changed = [name for name in NEW_COLUMNS if name not in {*identity, "created_at"}]
+    changed: dict[str, Any] = {
+        name: statement.excluded[name] for name in NEW_COLUMNS if name not in {*identity, "created_at"}
+    }
+    for name in _SPENT:  # what the failed try cost was paid, too
+        changed[name] = records.c[name] + statement.excluded[name]
+    changed["usage_start"] = func.coalesce(records.c.usage_start, statement.excluded.usage_start)
     retried: Insert = statement.on_conflict_do_update(
         index_elements=identity,
-        set_={name: statement.excluded[name] for name in changed},
+        set_=changed,
         where=text("records.status = 'failed'"),
     )
     return retried
