@@ -32,7 +32,6 @@ _TOP_WORDS = {"steps": "blocks", "pipeline": "blocks", "limits": "constraints", 
 _STEP_KEYS = ("type", "config", "gates", "heal", "samples")
 _STEP_WORDS = {"block": "type", "settings": "config", "params": "config", "retry": "heal", "healing": "heal"}
 _GATE_KEYS = ("type", "config")
-_HEAL_KEYS = ("max_attempts", "entropy", "stop_on_repeat")
 _RANGES: dict[str, tuple[float, float, str]] = {
     "temperature": (0, 2, "between 0 and 2"),
     "top_p": (0, 1, "between 0 and 1"),
@@ -40,7 +39,6 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "min_length": (0, math.inf, "0 or more"),
     "max_length": (0, math.inf, "0 or more"),
 }
-_TEMPERATURES = ("start", "ceiling", "floor", "temperature", "temperatures", "base", "end")
 _SCHEMA_SETTINGS = ("json_schema", "schema")
 _ENGINE_FIELDS = ("metadata",)
 
@@ -456,7 +454,10 @@ class _Check:
         for name in dict.fromkeys((*getattr(cls, "_templates", ()), *from_state)):
             for path, text in _texts(settings.get(name), ("config", name)):
                 self._check_template(text, place, path)
-        self._check_state_templates(settings, getattr(cls, "_templates", ()), from_state, place)
+        for index, turn in enumerate(_listed(settings.get("examples"))):
+            if isinstance(turn, Mapping) and isinstance(turn.get("user"), str):
+                self._check_template(turn["user"], place, ("config", "examples", index, "user"))
+        self._check_state_templates(settings, from_state, place)
         for name in getattr(cls, "_field_references", ()):
             for field in _names(settings.get(name)):
                 self._need(field, place, ("config", name))
@@ -498,19 +499,19 @@ class _Check:
     def _check_state_templates(
         self,
         settings: Mapping[str, Any],
-        templates: Sequence[str],
         from_state: Mapping[str, str],
         place: _Place,
     ) -> None:
         """Prompts that are left empty come from the state, and are templates there too (contract A76)."""
-        empty = [field for setting, field in from_state.items() if not settings.get(setting)]
+        empty = [
+            field for setting, field in from_state.items() if not str(settings.get(setting) or "").strip()
+        ]
         for field in empty:
             if field not in self._made and field not in self._consumed:
                 for number, seed in enumerate(self._seeds or (), start=1):
                     if isinstance(seed.get(field), str):
                         self._check_template(seed[field], place, (field,), number)
-        given = (settings.get(setting) for setting in (*templates, *from_state))
-        if not from_state or any(given):
+        if not from_state or len(empty) < len(from_state):
             return
         if self._seeds is None:
             if len(empty) == 1 and not self._exists(empty[0]):
@@ -654,7 +655,8 @@ class _Check:
     ) -> None:
         """Fields that a validator or gate insists on, held against the schema of what it looks at."""
         settings = {**_defaults(cls), **config}
-        looked_at = [field for name in getattr(cls, attribute, ()) for field in _names(settings.get(name))]
+        setting = next(iter(getattr(cls, attribute, ())), "")
+        looked_at = _names(settings.get(setting))
         if attribute == "_part_references" and not looked_at:
             looked_at = list(outputs[:1])
         for field in looked_at[:1]:
@@ -751,7 +753,7 @@ class _Check:
         kind = cls.__name__
         for name in getattr(cls, "_part_references", ()):
             parts = _names(settings.get(name))
-            if not parts and not outputs:
+            if name == "part" and not parts and not outputs:
                 self._say(
                     f"{kind} has nothing to look at: the step makes no output.",
                     "Remove it.",
@@ -791,40 +793,13 @@ class _Check:
                 path=("heal",),
                 severity="warning",
             )
-        before = len(self.problems)
-        for key in heal:
-            if key not in _HEAL_KEYS:
-                fix = _nearest(key, _HEAL_KEYS, "'heal' takes")
-                self._say(f"'heal' has no setting '{key}'.", fix, place=place, path=("heal", key))
-        attempts = heal.get("max_attempts", 1)
-        if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
-            self._say(
-                f"max_attempts is {_quote(attempts)}.",
-                "Write a whole number from 1 on; 1 makes the output and never again.",
-                place=place,
-                path=("heal", "max_attempts"),
-            )
-        self._check_entropy(heal.get("entropy"), place)
-        if len(self.problems) > before:
-            return
         try:
-            HealPolicy.from_config(dict(heal))
+            HealPolicy.from_config(heal)
         except PipelineError as error:
-            self._say(_sentence(error.message), "Change 'heal'.", place=place, path=("heal",))
-
-    def _check_entropy(self, entropy: Any, place: _Place) -> None:
-        if not isinstance(entropy, Mapping):
-            return
-        for name in _TEMPERATURES:
-            value = entropy.get(name)
-            for number in value if isinstance(value, list | tuple) else [value]:
-                if _is_number(number) and not 0 <= number <= 2:
-                    self._say(
-                        f"The temperature {number} of '{name}' is out of reach.",
-                        "Write temperatures between 0 and 2.",
-                        place=place,
-                        path=("heal", "entropy", name),
-                    )
+            what, _, instead = error.message.partition("; ")
+            at = str(error.detail.get("key", "")).removeprefix("heal").strip(".")
+            path: Path = ("heal", *(part for part in at.split(".") if part))
+            self._say(_sentence(what), _sentence(instead or "Change 'heal'"), place=place, path=path)
 
 
 def _properties(cls: type[Any]) -> Mapping[str, Any]:
@@ -847,6 +822,10 @@ def _names(value: Any) -> list[str]:
     if isinstance(value, list | tuple):
         return [name for name in value if isinstance(name, str) and name]
     return []
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
@@ -965,7 +944,9 @@ def _first_line(text: str) -> str:
 
 def _sentence(text: str) -> str:
     text = _first_line(text)
-    return text if text.endswith(("?", "!", "…")) else f"{text[:1].upper()}{text[1:]}."
+    if text.partition(" ")[0].isalpha():  # a setting's name stays as it is
+        text = text[:1].upper() + text[1:]
+    return text if text.endswith(("?", "!", "…")) else f"{text}."
 
 
 def _show_path(path: Path) -> str:
