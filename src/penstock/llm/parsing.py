@@ -12,7 +12,9 @@ _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"```[a-zA-Z0-9_-]*[ \t]*\r?\n?(.*?)(?:```|\Z)", re.DOTALL)
 _OBJECT = re.compile(r"""\{\s*(?:["'“]|[A-Za-z_]\w*\s*:|\})""")
 _LIST = re.compile(r"""\[\s*[\[{"'\d\]-]""")
+_MOST_FENCES = 5
 _MOST_STARTS = 20
+_MOST_REPAIRS = 3
 _LONGEST_REPAIRED = 100_000
 """Characters; repairing takes time, and a text of that length that is broken is not slightly broken."""
 
@@ -29,7 +31,7 @@ def parse_json(text: str, default: Any = None, *, repair: bool = True) -> Any:
     text = _THOUGHTS.sub("", text, count=1).strip()
     if (value := _load(text)) is not _NOTHING:
         return value
-    candidates = [fenced.strip() for fenced in _FENCE.findall(text)]
+    candidates = [match[1].strip() for match in islice(_FENCE.finditer(text), _MOST_FENCES)]
     for candidate in candidates:
         if isinstance(value := _load(candidate), dict | list):
             return value
@@ -54,7 +56,7 @@ def _find(text: str) -> Any:
     """The longest sound object or list inside ``text``."""
     from json import JSONDecoder
 
-    decoder = JSONDecoder()
+    decoder = JSONDecoder(parse_constant=_none)  # NaN and Infinity are not JSON
     found, longest, end = _NOTHING, 0, 0
     for start in _starts(text):
         if start < end:
@@ -62,8 +64,8 @@ def _find(text: str) -> Any:
         try:
             value, stop = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
-            if longest == 0 and text[start] == "{":
-                return _NOTHING  # what is inside a broken object is not the answer
+            if longest == 0 and (text[start] == "{" or start == 0):
+                return _NOTHING  # what is inside a broken object or list is not the answer
             continue
         if stop - start > longest:
             found, longest = value, stop - start
@@ -71,11 +73,15 @@ def _find(text: str) -> Any:
     return found
 
 
+def _none(_constant: str) -> None:
+    return None
+
+
 def _repair(text: str) -> Any:
     """The object or list that ``text`` holds in slightly broken form."""
     import json_repair
 
-    for start in _starts(text):
+    for start in _starts(text)[:_MOST_REPAIRS]:
         try:
             value: Any = json_repair.loads(text[start:], skip_json_loads=True)
         except (ValueError, RecursionError):
