@@ -156,22 +156,22 @@ def _targets(results: Results) -> str:
         return ""
     rows: list[list[str]] = []
 
-    def add(what: str, sign: str, target: float, got: float | None, unit: str = "") -> None:
+    def add(
+        what: str, sign: str, target: float, got: float | None, unit: str = "", best: float | None = None
+    ) -> None:
         if got is not None:
             met = got >= target if sign == "≥" else got <= target
-            rows.append([what, f"{sign} {target:g}{unit}", f"{got:.2f}{unit}", "yes" if met else "no"])
+            bound = f" (the ideal is {best:.2f})" if best is not None else ""
+            rows.append([what, f"{sign} {target:g}{unit}", f"{got:.2f}{unit}{bound}", "yes" if met else "no"])
 
     for scenario in results.scenarios:
         ours = _rate(results, scenario, OURS)
         for against, target in ((FLOOR, FLOOR_SHARES[scenario.latency_ms]), (RIVAL, 4.0)):
             base = _rate(results, scenario, against)
-            name = "Curator" if against == RIVAL else "floor"
-            add(
-                f"rows/s at {scenario.name}, over the {name}'s",
-                "≥",
-                target,
-                ours / base if ours and base else None,
-            )
+            if not ours or not base:
+                continue
+            what = f"rows/s at {scenario.name}, over {'Curator' if against == RIVAL else 'the floor'}"
+            add(what, "≥", target, ours / base, best=scenario.ideal and scenario.ideal / base)
     sizes = {size: runs for (name, size), runs in results.sizes.items() if name == OURS}
     every = [run for (_, name), runs in results.runs.items() if name == OURS for run in runs]
     if len(sizes) > 1:
