@@ -36,7 +36,7 @@ def main() -> int:
         dataclasses.replace(s, rows={speed: rows // share for speed, rows in s.rows.items()})
         for s in SCENARIOS
     ]
-    results = Results(columns, scenarios, arguments.rounds or (1 if arguments.quick else 3))
+    results = Results(columns, scenarios, arguments.rounds or (1 if arguments.quick else 3), arguments.quick)
 
     if os.getloadavg()[0] > 0.5:
         print("Something else is running here; the figures will suffer.", file=sys.stderr)

@@ -39,6 +39,7 @@ class Results:
     columns: Mapping[str, Column]
     scenarios: Sequence[Scenario]
     rounds: int
+    quick: bool = False
     runs: dict[tuple[str, str], list[Measurement]] = field(default_factory=dict)
     """By scenario and column."""
     sizes: dict[tuple[str, int], list[Measurement]] = field(default_factory=dict)
@@ -183,7 +184,8 @@ def _targets(results: Results) -> str:
     add("`penstock --help`", "≤", 0.3, _median(results.help_seconds), " s")
     beyond = _median((d["database"] - d["own_text"]) / 1024 for run in everything if (d := run.disk))
     add("on disk per record beyond its own text", "≤", 3, beyond, " KB")
-    return "What penstock holds itself to:\n\n" + _table(["", "target", "measured", "met"], rows)
+    note = " (this was a quick run, with too few rows to judge by)" if results.quick else ""
+    return f"What penstock holds itself to{note}:\n\n" + _table(["", "target", "measured", "met"], rows)
 
 
 def _rate(results: Results, scenario: Scenario, name: str) -> float | None:
