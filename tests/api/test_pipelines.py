@@ -182,6 +182,16 @@ async def test_a_file_that_is_no_pipeline_is_refused(client: AsyncClient, body: 
     assert "root:" not in answer.text
 
 
+async def test_a_whole_number_is_a_limit_however_it_is_written(client: AsyncClient, create: Create) -> None:
+    number = await create(COUNT, constraints={"max_total_tokens": 100.0})
+    file = b"name: x\nblocks: [{type: CountingBlock}]\nconstraints: {max_total_tokens: 100.0}"
+    imported = (await client.post("/api/pipelines/import", content=file)).json()["id"]
+
+    answers = [await client.post(f"/api/pipelines/{n}/execute", json={}) for n in (number, imported)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
 async def test_a_version_that_is_not_there_is_a_404(client: AsyncClient, create: Create) -> None:
     number = await create(COUNT)
 

@@ -10,6 +10,7 @@ import pytest
 
 from conformance.conftest import Model, Server
 
+pytestmark = pytest.mark.xdist_group("conformance_pipelines")  # one server for all of them
 CHECK: dict[str, Any] = {"type": "ValidatorBlock", "config": {"min_length": 1}}
 ECHO: dict[str, Any] = {"type": "TextGenerator", "config": {"user_prompt": "hi {{ topic }}"}}
 SLOW: dict[str, Any] = {"type": "SlowBlock"}

@@ -13,13 +13,14 @@ import pytest
 from conformance.conftest import PATIENCE, Model, Server
 from penstock.settings import Settings
 
+pytestmark = pytest.mark.xdist_group("conformance_running")  # one server for all of them
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S* \[(DEBUG|INFO|WARNING|ERROR)\] [\w.]+: .+")
 
 
-def _start_and_fail(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def _start_and_fail(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     server = Server(folder, **environment)
     return subprocess.run(
-        [sys.executable, "-m", "penstock.app"],
+        [sys.executable, "-m", *(command or ("penstock.app",))],
         cwd=folder,
         env=server.environment,
         capture_output=True,
@@ -120,6 +121,14 @@ def test_an_address_that_others_can_reach_needs_a_token(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "API_TOKEN" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.row("D9")
+def test_the_command_refuses_the_same(tmp_path: Path) -> None:
+    ended = _start_and_fail(tmp_path, "penstock", "serve", "--host", "0.0.0.0", "--port", "0")
+
+    assert ended.returncode == 2
+    assert "API_TOKEN" in ended.stderr
 
 
 @pytest.mark.parametrize(

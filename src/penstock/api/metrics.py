@@ -19,6 +19,7 @@ logger = logging.getLogger("penstock.api")
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _NOWHERE = "unmatched"
 """The route of what met none: paths that somebody made up must not become labels."""
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class _Limits(Collector):
@@ -134,7 +135,7 @@ class Observer:
             seconds = time.perf_counter() - started
             self.metrics.in_flight.dec()
             route = getattr(scope.get("route"), "path", _NOWHERE)
-            method = scope["method"] if route != _NOWHERE else "any"
+            method = scope["method"] if scope["method"] in _METHODS else "other"
             self.metrics.requests.labels(method, route, str(status)).inc()
             self.metrics.seconds.labels(method, route).observe(seconds)
             logger.debug("%s %s %d in %.3fs", scope["method"], scope["path"], status, seconds)

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import yaml
 from fastapi import Body, Query, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic import ValidationError as InvalidModelError
+from pydantic.json_schema import SkipJsonSchema
 from starlette.responses import Response
 
 from penstock import llm
@@ -41,6 +42,19 @@ _DEFINITION: Any = {
 _TIME = "2026-01-31T12:00:00.000000Z"
 
 
+_CONSTRAINTS: Any = {"anyOf": [Constraints.model_json_schema(), {"type": "null"}]}
+
+
+def _describe_required(schema: dict[str, Any]) -> None:
+    """What is missing is a 400 by the contract (A139), so the model leaves out what its schema says."""
+    schema["required"] = ["name", "blocks"]
+    schema["examples"] = [_DEFINITION]
+    schema["properties"]["name"] |= {"minLength": 1, "pattern": r"[^\s\x00]"}
+    schema["properties"]["blocks"] |= {"minItems": 1}
+    for name in ("name", "blocks"):
+        schema["properties"][name].pop("default", None)
+
+
 def _refuse_nul(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not hold the character NUL")
@@ -69,11 +83,11 @@ class StepBody(BaseModel):
 class PipelineBody(BaseModel):
     """A pipeline's definition; keys that are not named here (layout, …) are kept."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_DEFINITION]})
+    model_config = ConfigDict(extra="allow", json_schema_extra=_describe_required)
 
-    name: Name | None = None
-    blocks: Annotated[list[StepBody], Field(max_length=500)] | None = None
-    constraints: Any = Field(
+    name: Name | SkipJsonSchema[None] = None
+    blocks: Annotated[list[StepBody], Field(max_length=500)] | SkipJsonSchema[None] = None
+    constraints: Annotated[Any, WithJsonSchema(_CONSTRAINTS)] = Field(
         default=None, description="Limits on what a job may use; -1 or null is no limit."
     )
 
@@ -82,6 +96,8 @@ class PipelineBody(BaseModel):
         if not (self.name and self.name.strip() and self.blocks):
             raise BadInputError(NAME_AND_BLOCKS)
         definition = self.model_dump(exclude_unset=True)
+        if isinstance(limits := definition.get("constraints"), dict):
+            definition["constraints"] = {name: _whole(limit) for name, limit in limits.items()}
         _refuse_bad_constraints(definition.get("constraints"))
         return definition
 
@@ -330,7 +346,8 @@ async def import_pipeline(
     request: Request,
     services: ServicesDep,
     pipeline_id: Annotated[
-        int | None, Query(ge=0, lt=2**63, description="Make it a new version of this pipeline.")
+        Annotated[int, Field(ge=0, lt=2**63)] | SkipJsonSchema[None],
+        Query(description="Make it a new version of this pipeline."),
     ] = None,
 ) -> Json:
     """The body is the file's text. `export` gives the same file back, byte for byte."""
@@ -422,7 +439,10 @@ async def read_version(
 async def export_pipeline(
     pipeline_id: RowId,
     session: ReadingDep,
-    version: Annotated[int | None, Query(ge=0, lt=2**31, description="Not the present version.")] = None,
+    version: Annotated[
+        Annotated[int, Field(ge=0, lt=2**31)] | SkipJsonSchema[None],
+        Query(description="Not the present version."),
+    ] = None,
 ) -> Response:
     """A version that came from a file is that file, byte for byte; another is written out as YAML."""
     stored = await _get_version(session, pipeline_id, version)
@@ -632,10 +652,14 @@ def _read_file(source: str) -> dict[str, Any]:
     # With a line's end it can only be a text, and never the name of a file here.
     definition, _ = load_definition(source.removeprefix("\ufeff") + "\n")
     try:
-        PipelineBody.model_validate(definition).to_definition()
+        return PipelineBody.model_validate(definition).to_definition()
     except InvalidModelError as error:
         raise InvalidBodyError(error) from error
-    return definition
+
+
+def _whole(limit: Any) -> Any:
+    """JSON knows one kind of number: a whole one may come as 100.0, and is 100."""
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 def _refuse_bad_constraints(constraints: Any) -> None:

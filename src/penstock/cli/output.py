@@ -9,7 +9,7 @@ from typing import Any
 import click
 import orjson
 
-from penstock.settings import EMBEDDED_MODEL, Settings
+from penstock.settings import Settings
 
 WELL, FOUND, WRONG, INTERRUPTED = 0, 1, 2, 130
 """Exit status: all is well; some records failed or a check found something; wrong input; interrupted."""
@@ -33,9 +33,7 @@ def print_json(value: Any) -> None:
 
 def describe_model(settings: Settings) -> str:
     """One line that says which model answers, and why."""
-    if settings.model_configured:
-        return f"Model: {settings.llm_model} at {settings.llm_endpoint}"
-    return f"Model: {EMBEDDED_MODEL}, inside penstock (set LLM_ENDPOINT and LLM_MODEL for another)"
+    return settings.model_line
 
 
 def money(dollars: float | None) -> str:
