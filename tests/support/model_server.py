@@ -84,6 +84,7 @@ class ModelServer:
         """The base URL, ending in ``/v1``."""
         self._runner: web.AppRunner | None = None
         self._hung = asyncio.Event()
+        self._came = asyncio.Event()
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
@@ -99,6 +100,12 @@ class ModelServer:
         """Give these replies next, in order."""
         self.script.extend(replies)
         return self
+
+    async def received(self, count: int = 1) -> None:
+        """Wait until ``count`` requests have come in."""
+        while len(self.requests) < count:
+            self._came.clear()
+            await self._came.wait()
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 * 2**20)
@@ -125,6 +132,7 @@ class ModelServer:
         body = orjson.loads(await request.read())
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.requests.append({"body": body, "headers": headers, "path": request.path})
+        self._came.set()
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         try:

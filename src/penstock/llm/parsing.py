@@ -15,8 +15,9 @@ _LIST = re.compile(r"""\[\s*[\[{"'\d\]-]""")
 _MOST_FENCES = 5
 _MOST_STARTS = 20
 _MOST_REPAIRS = 3
-_LONGEST_REPAIRED = 100_000
-"""Characters; repairing takes time, and a text of that length that is broken is not slightly broken."""
+_LONGEST_REPAIRED = 16_000
+_LONG = 2_000
+"""Characters; on a text made to be hard, repairing takes time by the square of the length."""
 
 _NOTHING: Any = object()
 
@@ -81,7 +82,7 @@ def _repair(text: str) -> Any:
     """The object or list that ``text`` holds in slightly broken form."""
     import json_repair
 
-    for start in _starts(text)[:_MOST_REPAIRS]:
+    for start in _starts(text)[: 1 if len(text) > _LONG else _MOST_REPAIRS]:
         try:
             value: Any = json_repair.loads(text[start:], skip_json_loads=True)
         except (ValueError, RecursionError):

@@ -1,0 +1,105 @@
+"""Which server answers for a model name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import SecretStr
+
+from penstock.errors import ConfigurationError
+from penstock.llm.providers import resolve
+from penstock.settings import EMBEDDED_MODEL, Settings
+
+OLLAMA = "http://localhost:11434"
+
+
+@pytest.mark.row("A219", "A220")
+def test_with_nothing_configured_the_embedded_model_answers() -> None:
+    settings = Settings()
+
+    route = resolve(None, settings)
+
+    assert settings.llm_endpoint == "http://localhost:11434/api/generate"
+    assert settings.llm_model == "llama3"
+    assert (route.provider, route.litellm_model) == ("embedded", EMBEDDED_MODEL)
+
+
+@pytest.mark.row("A82")
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/chat/completions", "/v1", "", "/"])
+def test_a_plain_name_at_ollamas_port_is_ollamas(path: str) -> None:
+    route = resolve("llama3", Settings(llm_endpoint=OLLAMA + path))
+
+    assert (route.litellm_model, route.api_base, route.model) == ("ollama/llama3", OLLAMA, "llama3")
+    assert route.url == f"{OLLAMA}/v1/chat/completions"
+    assert route.lean
+
+
+@pytest.mark.row("A75")
+def test_no_model_means_the_configured_one() -> None:
+    assert resolve(None, Settings(llm_model="qwen3")).litellm_model == "ollama/qwen3"
+
+
+@pytest.mark.row("A83")
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://host:8000",
+        "http://host:8000/v1",
+        "http://host:8000/v1/",
+        "http://host:8000/v1/chat/completions",
+    ],
+)
+@pytest.mark.parametrize("model", ["gpt-x", "openai/gpt-x", "hosted_vllm/gpt-x"])
+def test_otherwise_the_endpoint_is_the_base_and_the_key_goes_with_it(endpoint: str, model: str) -> None:
+    route = resolve(model, Settings(llm_endpoint=endpoint, llm_api_key=SecretStr("sk-mine")))
+
+    assert (route.model, route.api_base) == ("gpt-x", "http://host:8000/v1")
+    assert route.url == "http://host:8000/v1/chat/completions"
+    assert route.api_key.get_secret_value() == "sk-mine"
+    assert "sk-mine" not in repr(route)
+
+
+def test_a_servers_own_name_with_a_slash_is_sent_whole() -> None:
+    route = resolve("meta-llama/Llama-3.1-8B", Settings(llm_endpoint="http://host:8000/v1"))
+
+    assert (route.model, route.lean) == ("meta-llama/Llama-3.1-8B", True)
+
+
+def test_openai_without_an_endpoint_is_openai_itself() -> None:
+    route = resolve("openai/gpt-4o", Settings(openai_api_key=SecretStr("sk-openai")))
+
+    assert route.url == "https://api.openai.com/v1/chat/completions"
+    assert route.api_key.get_secret_value() == "sk-openai"
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-x", "gemini/g", "bedrock/a.claude", "cometapi/x"])
+def test_providers_with_protocols_of_their_own_go_by_litellm(model: str) -> None:
+    route = resolve(model, Settings(llm_api_key=SecretStr("sk-mine")))
+
+    assert (route.litellm_model, route.lean, route.api_base) == (model, False, None)
+
+
+@pytest.mark.parametrize("model", ["nobody/knows", "hosted_vllm/x", "openai/"])
+def test_a_model_that_nothing_says_where_to_ask_is_a_matter_of_configuration(model: str) -> None:
+    with pytest.raises(ConfigurationError):
+        resolve(model, Settings())
+
+
+@pytest.mark.parametrize("endpoint", ["", "ftp://host/v1", "host:8000", "file:///etc/passwd"])
+def test_an_endpoint_that_is_no_address_is_refused(endpoint: str) -> None:
+    with pytest.raises(ConfigurationError):
+        resolve("openai/x" if endpoint else "gpt-x", Settings(llm_endpoint=endpoint))
+
+
+def test_deciding_imports_neither_litellm_nor_aiohttp() -> None:
+    code = (
+        "import sys; import penstock.llm; from penstock.llm.providers import resolve;"
+        "from penstock.settings import Settings; resolve('anthropic/x', Settings());"
+        "print([name for name in ('litellm', 'aiohttp', 'json_repair') if name in sys.modules])"
+    )
+
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert run.stdout == "[]\n"
