@@ -105,9 +105,10 @@ class Telemetry:
             if "finish_reason" in call
             else None,
             "penstock.from_journal": call.get("from_journal"),
+            "penstock.retries": call.get("retries"),
         }
         span = self._start(f"chat {name}", started, parent, attributes, client=True)
-        self._end(span, ended, None)
+        self._end(span, ended, call.get("error"))
         return ended
 
     def _start(
