@@ -27,6 +27,8 @@ from penstock.api.telemetry import Telemetry
 from penstock.blocks.registry import default_registry as default_blocks
 from penstock.errors import ConfigurationError, PipelineError
 from penstock.gates import default_registry as default_gates
+from penstock.jobs.queue import JobQueue
+from penstock.jobs.workshop import Workshop
 from penstock.settings import Settings, get_settings
 from penstock.storage.database import Storage
 from penstock.storage.journal import DurableJournal
@@ -52,6 +54,8 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
         writer = await stack.enter_async_context(Writer(storage))
         journal = await stack.enter_async_context(DurableJournal(storage, writer))
         client = await stack.enter_async_context(llm.Client(settings))
+        workshop = Workshop(settings, storage, writer, journal, client)
+        queue = await stack.enter_async_context(JobQueue(workshop))
         yield Services(
             settings=settings,
             storage=storage,
@@ -63,6 +67,9 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
             templates=TemplateRegistry(user_dir=settings.user_templates),
             metrics=metrics or Metrics(),
             telemetry=telemetry,
+            workshop=workshop,
+            queue=queue,
+            before_delete=[queue.cancel_jobs_of],
         )
 
 
@@ -131,14 +138,19 @@ def _operation_id(route: APIRoute) -> str:
 class _Server(uvicorn.Server):
     """Says where it listens once it does, and leaves the process alive when it is told to stop."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None], closing: asyncio.Event) -> None:
         super().__init__(config)
         self._announce = announce
+        self._closing = closing
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._closing.set()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -184,7 +196,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 
     async with open_services(settings, app.state.metrics) as services:
         app.state.services = services
-        await _Server(config, announce).serve([listener])
+        await _Server(config, announce, services.closing).serve([listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

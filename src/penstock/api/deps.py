@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -13,6 +14,8 @@ from penstock.api.metrics import Metrics
 from penstock.api.telemetry import Telemetry
 from penstock.blocks.registry import BlockRegistry
 from penstock.gates import GateRegistry
+from penstock.jobs.queue import JobQueue
+from penstock.jobs.workshop import Workshop
 from penstock.settings import Settings
 from penstock.storage.database import Session, Storage
 from penstock.storage.journal import DurableJournal
@@ -34,8 +37,12 @@ class Services:
     templates: TemplateRegistry
     metrics: Metrics
     telemetry: Telemetry
+    workshop: Workshop
+    queue: JobQueue
     before_delete: list[Callable[[int], Awaitable[None]]] = field(default_factory=list)
     """Called with a pipeline's id before it is deleted; jobs end there what is still running."""
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the service is told to stop: whoever listens to a job is sent away."""
 
 
 def get_services(request: Request) -> Services:

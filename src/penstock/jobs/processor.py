@@ -31,6 +31,16 @@ _REFUSAL_WINDOW = 100
 
 
 @dataclass(slots=True)
+class StepCount:
+    """How often a step ran in this job, over all records."""
+
+    block_type: str
+    started: int = 0
+    finished: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
 class Progress:
     """Where a job stands, for whoever watches it."""
 
@@ -49,6 +59,8 @@ class Progress:
     started: float = field(default_factory=time.monotonic)
     earlier: int = 0
     """How many records had been finished by earlier runs of the job."""
+    steps: list[StepCount] = field(default_factory=list)
+    """One a step of the pipeline, in order."""
 
     @property
     def fraction(self) -> float:
@@ -129,6 +141,8 @@ class Processor:
         self.status = JobStatus.RUNNING
         self.error: str | None = None
         self.budget = Budget(constraints or pipeline.constraints, progress.usage, seconds)
+        if len(progress.steps) != len(pipeline.steps):
+            progress.steps = [StepCount(step.type) for step in pipeline.steps]
         self._pipeline = pipeline
         self._job_id = job_id
         self._pipeline_id = pipeline_id
@@ -271,8 +285,11 @@ class Processor:
         """Let the multiplier work on one seed; if it fails, that is the seed's one, failed, record."""
         sample = llm.Sample(llm.seed_digest(metadata), identity.repetition)
         whole = RunContext(sample=sample, journal=self._journal, mode=self._mode)
+        multiplier = self.progress.steps[0]
+        multiplier.started += 1
         try:
             children = await self._pipeline.expand(metadata, whole)
+            multiplier.finished += 1
         except PipelineError as error:
             if self._context(identity, metadata) is not None:
                 failed = ExecutionResult(dict(metadata), [], "", whole.usage, dict(metadata), "", error)
@@ -300,6 +317,7 @@ class Processor:
             progress.generated += 1
         else:
             progress.failed += 1
+            progress.steps[max(len(result.trace), 1) - 1].failed += 1  # the step that failed is the last
         if self._retries is not None:
             progress.failed -= 1
         self._changed.set()
@@ -350,7 +368,11 @@ class Processor:
             )
 
     def _note_step(self, event: StepEvent) -> None:
-        if event.kind == "started":
+        count = self.progress.steps[event.number - 1]
+        if event.kind == "finished":
+            count.finished += 1
+        else:
+            count.started += 1
             self.progress.current_block = event.block_type
             self.progress.current_step = f"Block {event.number}/{event.total}"
 
@@ -370,7 +392,11 @@ class Processor:
             "progress": 1.0 if self.status is JobStatus.COMPLETED else min(progress.fraction, 0.9999),
             "current_block": progress.current_block,
             "current_step": progress.current_step,
-            "usage": {**progress.usage.to_dict(), "execution_time": round(self.budget.seconds, 3)},
+            "usage": {
+                **progress.usage.to_dict(),
+                "execution_time": round(self.budget.seconds, 3),
+                "steps": [[step.block_type, step.finished, step.failed] for step in progress.steps],
+            },
         }
 
 

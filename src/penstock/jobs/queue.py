@@ -42,6 +42,8 @@ class RunningJob:
 
     job_id: int
     processor: Processor | None = None
+    job: Job | None = None
+    """The job's row as it was when the processor began."""
     task: asyncio.Task[None] | None = None
     wanted: JobStatus | None = None
     """The state that somebody asked for before the processor was there."""
@@ -135,6 +137,9 @@ class JobQueue:
 
     async def read(self, job_id: int) -> Job:
         """The job as it stands this moment, which may be ahead of its row; raises NotFoundError."""
+        running = self._running.get(job_id)
+        if running is not None and running.processor is not None and running.job is not None:
+            return replace(running.job, **running.processor.row())
         async with self.workshop.storage.reading() as session:
             job = await jobs.get_job(session, job_id)
         return self.freshen(job)
@@ -165,6 +170,15 @@ class JobQueue:
         """
         resting = {JobStatus.PAUSED, JobStatus.STOPPED, JobStatus.CANCELLED, JobStatus.FAILED}
         await self._queue_again(job_id, resting, retry=False)
+
+    async def cancel_jobs_of(self, pipeline_id: int) -> None:
+        """End whatever jobs of a pipeline have not ended, because it is about to be deleted."""
+        open_ = [status for status in JobStatus if not status.ended]
+        async with self.workshop.storage.reading() as session:
+            found = await jobs.list_jobs(session, pipeline_id, limit=None, statuses=open_)
+        for job in found:
+            with suppress(ConflictError):  # it has ended meanwhile
+                await self.cancel(job.id)
 
     async def retry(self, job_id: int) -> int:
         """Make a job's failed records again and return how many; raises NotFoundError, ConflictError."""
@@ -302,7 +316,9 @@ class JobQueue:
             file = await seed_files.find_seed_file(session, job.id)
             if file is None:
                 raise NotFoundError(f"The seeds of job {job.id} are gone.")
-            await jobs.update_job(session, job.id, status=JobStatus.RUNNING)
+            begun = {} if job.usage else {"started_at": time.time()}
+            await jobs.update_job(session, job.id, status=JobStatus.RUNNING, **begun)
+            running.job = await jobs.get_job(session, job.id)
         pipeline = Pipeline.load_from_dict(stored.definition)
         source = await asyncio.to_thread(parse_upload, file.name, file.content)
         processor = await take_up(

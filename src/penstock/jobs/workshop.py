@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from penstock import llm
 from penstock.entities import Constraints, ExecutionResult, JobStatus, RecordId, RecordStatus
-from penstock.jobs.processor import Processor, Progress, Retry
+from penstock.jobs.processor import Processor, Progress, Retry, StepCount
 from penstock.settings import Settings
 from penstock.storage import jobs, records
 from penstock.storage.database import Storage
@@ -114,7 +114,13 @@ async def _earlier_progress(storage: Storage, job: Job, total: int | None) -> Pr
         usage = await jobs.usage_of_job(session, job.id)
     failed = counts[RecordStatus.FAILED]
     made = sum(counts.values()) - failed
-    return Progress(total=total, generated=made, failed=failed, usage=usage, earlier=made + failed)
+    steps = [
+        StepCount(block_type, finished + broken, finished, broken)
+        for block_type, finished, broken in (job.usage or {}).get("steps", ())
+    ]
+    return Progress(
+        total=total, generated=made, failed=failed, usage=usage, earlier=made + failed, steps=steps
+    )
 
 
 def _retry_of(record: Record) -> Retry:
