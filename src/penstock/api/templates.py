@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from penstock.api.blocks import LoadError
 from penstock.api.deps import ServicesDep
 from penstock.api.errors import error_responses
 from penstock.api.routing import Json, make_router
@@ -39,7 +40,7 @@ class Template(BaseModel):
 
 def find_template(services: ServicesDep, template_id: str) -> dict[str, Any]:
     """The template's definition; raises NotFoundError."""
-    definition: dict[str, Any] | None = services.templates.get_template(template_id)
+    definition = services.templates.get_template(template_id)
     if definition is None:
         raise NotFoundError(
             "template not found",
@@ -55,6 +56,12 @@ def find_template(services: ServicesDep, template_id: str) -> dict[str, Any]:
 async def list_templates(services: ServicesDep) -> Json:
     """The templates that ship with penstock and yours in `user_templates/`, each with example seeds."""
     return Json(services.templates.list_templates())
+
+
+@router.get("/errors", summary="Templates that could not be used", response_model=list[LoadError])
+async def list_template_errors(services: ServicesDep) -> Json:
+    """Files of templates and seeds that were left out, and why."""
+    return Json(services.templates.errors)
 
 
 @router.get(
