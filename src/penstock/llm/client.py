@@ -128,6 +128,8 @@ class Client:
             request["max_tokens"] = max_tokens
         call = _Call(target, request, schema, self._patience)
         scope = current_scope()
+        if scope is not None and scope.on_call is not None:
+            scope.on_call()
         if scope is None or scope.journal is None:
             return await call.run(scope)
         key = make_key(target.base, request, schema, scope.sample)
