@@ -51,7 +51,7 @@ class TemplateRegistry:
         return copy.deepcopy(self._templates.get(template_id))
 
     def example_seeds(self, template_id: str) -> list[dict[str, Any]]:
-        """The seeds that come with a template, each ``{repetitions, metadata}``; empty when there are none."""
+        """The seeds that come with a template, each ``{repetitions, metadata}``; empty if none do."""
         return copy.deepcopy(self._seeds.get(template_id, []))
 
     def _load(self, folder: Path) -> None:
