@@ -20,13 +20,14 @@ def find_definition(name: str) -> tuple[dict[str, Any], str | None]:
 
     Raises BadInputError when it is neither.
     """
-    from penstock.settings import get_settings
-    from penstock.templates import TemplateRegistry
     from penstock.workflow import load_definition
 
     path = Path(name)
     if path.is_file() or path.suffix in {".yaml", ".yml", ".json"}:
         return load_definition(path)
+    from penstock.settings import get_settings
+    from penstock.templates import TemplateRegistry
+
     registry = TemplateRegistry(user_dir=get_settings().user_templates)
     definition = registry.get_template(name)
     if definition is None:
@@ -46,10 +47,11 @@ def load_pipeline(name: str) -> Pipeline:
 def load_seeds(name: str, pipeline: str) -> SeedSource:
     """The seeds of a file, of standard input, or the examples of the template ``pipeline``."""
     from penstock.jobs.seeds import SeedSource, open_seeds
-    from penstock.settings import get_settings
-    from penstock.templates import TemplateRegistry
 
     if name == EXAMPLE_SEEDS and not Path(name).exists():
+        from penstock.settings import get_settings
+        from penstock.templates import TemplateRegistry
+
         registry = TemplateRegistry(user_dir=get_settings().user_templates)
         examples = registry.example_seeds(pipeline)
         if not examples:

@@ -70,9 +70,10 @@ def _facts(run: Run) -> str:
         facts.append(money(progress.usage.cost))
     if progress.failed:
         facts.append(f"{progress.failed} refused or failed")
-    limits = run.client.concurrency()
+    limits = run.client.concurrency().values()
     if limits:
-        facts.append(f"{progress.in_flight} in flight of {max(held['limit'] for held in limits.values())}")
+        asked, limit = sum(held["in_flight"] for held in limits), sum(held["limit"] for held in limits)
+        facts.append(f"{asked} of {limit} calls in flight")
     if progress.seconds_left is not None:
         facts.append(f"{duration(progress.seconds_left)} left")
     return " · ".join(facts)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
@@ -277,8 +278,8 @@ class _SqliteSink:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._record = _compile(_insert_record(sqlite.insert), NEW_COLUMNS)
-        self._call = _compile(_insert_call(sqlite.insert), ("key", "value"))
+        self._record = _Bulk(_insert_record(sqlite.insert), NEW_COLUMNS)
+        self._call = _Bulk(_insert_call(sqlite.insert), ("key", "value"))
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
 
@@ -323,10 +324,8 @@ class _SqliteSink:
             raise StorageError("The writer is closed.")
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if group.records:
-                connection.executemany(self._record, group.records)
-            if group.calls:
-                connection.executemany(self._call, group.calls)
+            self._record.insert(connection, group.records)
+            self._call.insert(connection, group.calls)
             for job_id, fields in group.updates.items():
                 connection.execute(*_compile_update(job_id, fields))
             connection.execute("COMMIT")
@@ -339,11 +338,33 @@ class _SqliteSink:
 _SQLITE = sqlite.dialect()
 
 
-def _compile(statement: Insert, columns: Sequence[str]) -> str:
-    compiled = statement.compile(dialect=_SQLITE)
-    if tuple(compiled.positiontup or ()) != tuple(columns):
-        raise AssertionError("rows are tuples in the order of the statement's parameters")
-    return str(compiled)
+class _Bulk:
+    """An insert of many rows in few statements.
+
+    SQLite runs a statement without holding the interpreter's lock, and has to get it back after each. With
+    the event loop busy in another thread that wait, not SQLite, is what rows cost, so as many as possible go
+    in one.
+    """
+
+    def __init__(self, statement: Insert, columns: Sequence[str]) -> None:
+        compiled = statement.compile(dialect=_SQLITE)
+        if tuple(compiled.positiontup or ()) != tuple(columns):
+            raise AssertionError("rows are tuples in the order of the statement's parameters")
+        row = f"({', '.join('?' * len(columns))})"
+        before, _, after = str(compiled).partition(row)
+        self._texts = {size: before + ", ".join([row] * size) + after for size in _SIZES}
+
+    def insert(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert the rows, in order."""
+        done = 0
+        for size, statement in self._texts.items():
+            while len(rows) - done >= size:
+                connection.execute(statement, list(chain.from_iterable(rows[done : done + size])))
+                done += size
+
+
+_SIZES = (64, 16, 4, 1)
+"""Rows in a statement: few enough to stay under SQLite's limit of variables, and to be kept prepared."""
 
 
 def _compile_update(job_id: int, fields: dict[str, Any]) -> tuple[str, list[Any]]:
