@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from penstock.jobs.runs import Run, RunOptions, RunReport
     from penstock.jobs.seeds import SeedSource
     from penstock.workflow import Pipeline
+
+_COLLECTOR = (50_000, 20, 50)
+"""Thresholds of the three generations."""
 
 _EXAMPLES = """\b
 Examples:
@@ -123,7 +127,13 @@ def run_to_end(
 
 
 def run_async(work: Any) -> Any:
-    """Run a coroutine on the fastest event loop there is."""
+    """Run a coroutine on the fastest event loop there is, with a collector that looks at garbage less often.
+
+    A run makes many small objects that are freed by their count; looking through them for cycles, at Python's
+    default pace, takes a tenth of a run's time.
+    """
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR)
     try:
         import uvloop
     except ImportError:  # Windows
