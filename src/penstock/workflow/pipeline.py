@@ -28,7 +28,7 @@ from penstock.gates import GateRegistry
 from penstock.gates import default_registry as default_gates
 from penstock.workflow.check import load_definition
 from penstock.workflow.snapshot import snapshot
-from penstock.workflow.step import RunContext, Step, StepEvent, StepFailure
+from penstock.workflow.step import RunContext, Step, StepEvent, StepFailure, to_failure
 
 logger = logging.getLogger("penstock.workflow")
 
@@ -47,6 +47,8 @@ class Child:
     """What the multiplier was given."""
     trace: tuple[dict[str, Any], ...] = ()
     """The multiplier's own entry, which the child's trace begins with."""
+    usage: Usage = field(default_factory=Usage)
+    """What the multiplier's own calls used, with the first of its children."""
 
 
 @dataclass(slots=True)
@@ -80,26 +82,33 @@ class Pipeline:
 
         ``extra`` is whatever else the definition holds (description, constraints, layout …); it is kept.
         """
-        self.name = name
-        self._definition = {"name": name, **extra, "blocks": [dict(block) for block in blocks]}
+        if isinstance(blocks, str) or not isinstance(blocks, Sequence):
+            raise DefinitionError("'blocks' must be a list of steps, each with a 'type'.")
+        self.name = str(name)
         self._block_registry = block_registry or default_blocks()
         self._gate_registry = gate_registry or default_gates()
         self.steps = [
             Step(number, definition, self._block_registry, self._gate_registry)
             for number, definition in enumerate(blocks, start=1)
         ]
+        self._definition: dict[str, Any] = snapshot({"name": name, **extra, "blocks": list(blocks)})
         multipliers = [step.number for step in self.steps if step.is_multiplier]
         if len(multipliers) > 1:
             raise DefinitionError(ONE_MULTIPLIER, detail={"steps": multipliers})
         if multipliers and multipliers != [1]:
             raise DefinitionError(MULTIPLIER_FIRST, detail={"steps": multipliers})
+        if multipliers:
+            _refuse_unusual(self.steps[0])
         self.constraints = _read_constraints(extra.get("constraints"))
 
     @classmethod
     def load_from_dict(cls, definition: Mapping[str, Any], **registries: Any) -> Pipeline:
         """The pipeline that ``definition`` (name, blocks, …) describes."""
-        known = {key: value for key, value in definition.items() if key not in {"name", "blocks"}}
-        return cls(definition.get("name", ""), definition.get("blocks") or [], **registries, **known)
+        name, blocks = definition.get("name") or "", definition.get("blocks") or []
+        pipeline = cls(name, blocks, constraints=definition.get("constraints"), **registries)
+        # Whatever else stands there is kept, even under names that are arguments of ours.
+        pipeline._definition = snapshot({**definition, "name": name, "blocks": blocks})
+        return pipeline
 
     @classmethod
     def load(cls, path: str | Path, **registries: Any) -> Pipeline:
@@ -135,46 +144,75 @@ class Pipeline:
         the others: its result carries the ``error``.
         """
         results = [result async for result in self.stream(data, context)]
-        if self.is_multiplier:
+        whole = results[0] if results and not results[0].child else None
+        if whole is None:
             return results
-        if results[0].error is not None:
-            raise results[0].error
-        return results[0]
+        if whole.error is not None:
+            raise whole.error
+        return whole
 
     async def stream(
         self, data: Mapping[str, Any], context: RunContext | None = None
     ) -> AsyncIterator[ExecutionResult]:
         """The results one by one as they are made; a failure is a result with an ``error``."""
         context = context or RunContext()
-        for child in await self.expand(data, context):
+        try:
+            children = await self.expand(data, context)
+        except (BlockExecutionError, ValidationError) as error:
+            yield self.fail(data, error, context.usage)
+            return
+        for child in children:
             yield await self.run_child(child, context)
+
+    def fail(self, data: Mapping[str, Any], error: PipelineError, usage: Usage) -> ExecutionResult:
+        """The result of a seed that ``expand`` could make nothing of."""
+        state: dict[str, Any] = snapshot(dict(data))
+        step, trace_id = self.steps[0], str(uuid.uuid4())
+        logger.error("[%s] step %d: %s", trace_id, step.number, error.message)
+        entry = {
+            "block_type": step.type,
+            "input": state,
+            "output": {},
+            "accumulated_state": state,
+            "execution_time": 0.0,
+            "error": error.message,
+        }
+        return ExecutionResult(dict(state), [entry], trace_id, usage, state, "", error)
 
     async def expand(self, data: Mapping[str, Any], context: RunContext | None = None) -> list[Child]:
         """The states that ``data`` becomes: itself, or a multiplier's children.
 
-        Raises BlockExecutionError when the multiplier fails.
+        Raises BlockExecutionError, or ValidationError, when the multiplier fails.
         """
         state: dict[str, Any] = snapshot(dict(data))
         if not self.is_multiplier:
             return [Child(state)]
         step = self.steps[0]
         block = step.block
-        if not isinstance(block, BaseMultiplierBlock):
-            raise DefinitionError(f"'{step.type}' multiplies and must derive from BaseMultiplierBlock.")
+        assert isinstance(block, BaseMultiplierBlock)  # or the pipeline would not have been made
         context = context or RunContext()
+        scope = llm.CallScope(
+            context.sample._replace(step=1), context.journal, context.mode, on_call=context.on_call
+        )
         started = time.perf_counter()
         try:
-            with llm.scope(
-                llm.CallScope(context.sample._replace(step=1), context.journal, context.mode, context.usage)
-            ):
-                made = await block.multiply(snapshot(state))
+            with llm.scope(scope):
+                made = [snapshot(chunk) for chunk in await block.multiply(snapshot(state))]
+            for chunk in made:
+                step.refuse_undeclared(chunk)
         except StorageError:
             raise
-        except Exception as error:
-            raise _block_error(step, error, state) from error
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            raise _block_error(step, to_failure(error), state) from error
+        finally:
+            context.usage.add(scope.usage)
         seconds = time.perf_counter() - started
         kept = {key: value for key, value in state.items() if key not in block.consumes}
-        return [_make_child(step, index, state, kept, chunk, seconds) for index, chunk in enumerate(made)]
+        children = [_make_child(step, index, state, kept, chunk, seconds) for index, chunk in enumerate(made)]
+        if scope.calls and children:
+            children[0].usage = scope.usage
+            children[0].trace[0].update(usage=scope.usage.to_dict(), calls=scope.calls)
+        return children
 
     async def run_child(self, child: Child, context: RunContext | None = None) -> ExecutionResult:
         """Run the steps over one state; what goes wrong in a step is the result's ``error``.
@@ -182,6 +220,7 @@ class Pipeline:
         Raises StorageError when the journal cannot be kept.
         """
         context = replace(context, usage=Usage()) if context else RunContext()
+        context.usage.add(child.usage)
         context.trace_id = trace_id = str(uuid.uuid4())
         context.sample = context.sample._replace(child=child.name)
         started = time.time()
@@ -248,7 +287,7 @@ class Pipeline:
         """Run the multiplier, and go on with one of its children."""
         try:
             children = await self.expand(made.outcome.result, context)
-        except BlockExecutionError as error:
+        except (BlockExecutionError, ValidationError) as error:
             made.outcome.error = error
             return
         made.children = len(children)
@@ -304,7 +343,7 @@ class Pipeline:
 
     def _settle_output(self, outcome: ExecutionResult) -> None:
         """``pipeline_output``: what a block set, else ``assistant``, else the last block's first output."""
-        if not self.steps or "pipeline_output" in outcome.result:
+        if not self.steps or any("pipeline_output" in entry["output"] for entry in outcome.trace):
             return
         state, outputs = outcome.result, self.steps[-1].outputs
         first = state.get(outputs[0], "") if outputs else ""
@@ -327,7 +366,10 @@ class Pipeline:
 
         A seed is its variables, or ``{"metadata": variables, "repetitions": n}``. Failures are results with
         an ``error``. Everything stays in memory; ``penstock.run`` streams to disk and survives being killed.
+        Raises StorageError when the journal cannot be kept.
         """
+        if concurrency < 1:
+            raise BadInputError(f"concurrency is {concurrency}; give 1 or more.")
         items = [
             (seed, repetition)
             for seed, repetitions in map(_read_seed, seeds)
@@ -341,9 +383,12 @@ class Pipeline:
                 context = RunContext(sample=llm.Sample(llm.seed_digest(seed), repetition), journal=journal)
                 results[index] = [result async for result in self.stream(seed, context)]
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, len(items))):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(concurrency, len(items))):
+                    group.create_task(work())
+        except* PipelineError as errors:
+            raise errors.exceptions[0] from None
         return [result for made in results for result in made]
 
 
@@ -395,6 +440,17 @@ def _block_error(step: Step, cause: Exception, state: dict[str, Any]) -> Pipelin
     )
     error.__cause__ = cause
     return error
+
+
+def _refuse_unusual(step: Step) -> None:
+    """A multiplier gives states, not an output that gates could judge or samples could be compared of."""
+    if not isinstance(step.block, BaseMultiplierBlock):
+        raise DefinitionError(f"'{step.type}' multiplies and must derive from BaseMultiplierBlock.")
+    if step.gates or step.policy is not None or step.samples > 1:
+        raise DefinitionError(
+            f"Step 1 ({step.type}) multiplies; put its gates, heal and samples on a step after it.",
+            detail={"step": 1},
+        )
 
 
 def _read_constraints(value: Any) -> Constraints:

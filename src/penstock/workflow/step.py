@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +18,9 @@ from penstock.gates import AttemptRecord, BaseGate, GateRegistry, HealPolicy, he
 from penstock.workflow.snapshot import snapshot
 
 logger = logging.getLogger("penstock.workflow")
+
+MAX_SAMPLES = 100
+"""The most samples of one step; more is a slip of the finger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,13 @@ class Step:
         self, number: int, definition: Mapping[str, Any], blocks: BlockRegistry, gates: GateRegistry
     ) -> None:
         """Build the step that ``definition`` describes; raises DefinitionError, BlockNotFoundError, …"""
+        _refuse_malformed(number, definition)
         self.number = number
         self.type: str = definition["type"]
         self.config: dict[str, Any] = dict(definition.get("config") or {})
         self.block = blocks.create(self.type, self.config)
         self.outputs = list(self.block.outputs)
-        self.samples = int(definition.get("samples", 1))
+        self.samples: int = definition.get("samples", 1)
         policy = definition.get("heal")
         self.policy = HealPolicy.from_config(policy) if policy is not None else None
         self._first_temperature = self.policy.first_temperature() if self.policy else None
@@ -121,11 +125,8 @@ class Step:
         async def make(attempt: Attempt, given: dict[str, Any]) -> Parts:
             if self.samples == 1:
                 return Parts(await self._make_once(attempt, given, context, usage, calls, 0))
-            made = await asyncio.gather(
-                *(
-                    self._make_once(attempt, given, context, usage, calls, index)
-                    for index in range(self.samples)
-                )
+            made = await _gather(
+                self._make_once(attempt, given, context, usage, calls, index) for index in range(self.samples)
             )
             return Parts(made[medoid(made)], samples=made)
 
@@ -134,8 +135,8 @@ class Step:
             if self.gates:
                 parts = await self._heal(parts, make, state, entry, attempts)
             entry["output"] = dict(parts)
-        except Exception as error:
-            raise StepFailure(entry, error) from error
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            raise StepFailure(entry, to_failure(error)) from error
         finally:
             entry["execution_time"] = time.perf_counter() - started
             if calls:
@@ -166,7 +167,7 @@ class Step:
                 made = await self.block.regenerate(snapshot(state), first)
             else:
                 made = await self.block.execute(snapshot(state))
-        self._refuse_undeclared(made)
+        self.refuse_undeclared(made)
         return snapshot(made)  # type: ignore[no-any-return]  # a dict gives a dict
 
     async def _heal(
@@ -209,7 +210,8 @@ class Step:
         answer = parts.get(self.outputs[0])
         return isinstance(answer, dict) and set(answer) == {"raw_response"} and bool(error.detail)
 
-    def _refuse_undeclared(self, made: Any) -> None:
+    def refuse_undeclared(self, made: Any) -> None:
+        """Raise ValidationError when the block returned more than it declares (contract A6)."""
         if not isinstance(made, dict):
             raise TypeError(f"execute must return a dict, not {type(made).__name__}")
         if made.keys() <= self._declared:
@@ -224,3 +226,60 @@ class Step:
                 "extra_fields": extra,
             },
         )
+
+
+def to_failure(error: BaseException) -> Exception:
+    """What a block raised, as a failure of its record alone; raises ``error`` when we are to end.
+
+    A block that calls ``sys.exit``, or lets a cancelled task of its own come through, must neither end the
+    process nor make its record vanish.
+    """
+    if isinstance(error, Exception):
+        return error
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise error
+    return RuntimeError(f"it raised {type(error).__name__}")
+
+
+async def _gather(samples: Iterable[Coroutine[Any, Any, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """All samples; when one fails, the others are waited for, since their calls are paid for."""
+    made = await asyncio.gather(*samples, return_exceptions=True)
+    for sample in made:
+        if isinstance(sample, BaseException):
+            raise sample
+    return [sample for sample in made if isinstance(sample, dict)]
+
+
+def _refuse_malformed(number: int, definition: Any) -> None:
+    """Raise DefinitionError unless ``definition`` has the form of a step."""
+    if not isinstance(definition, Mapping):
+        raise DefinitionError(
+            f"Step {number} is {definition!r:.60}; write a mapping such as {{type: TextGenerator}}.",
+            detail={"step": number},
+        )
+    samples = definition.get("samples", 1)
+    gates = definition.get("gates") or []
+    faults = {
+        "type": None if isinstance(definition.get("type"), str) else "the name of a block",
+        "config": None if isinstance(definition.get("config") or {}, Mapping) else "a mapping of settings",
+        "gates": None
+        if isinstance(gates, list | tuple) and all(_is_gate(gate) for gate in gates)
+        else "a list of gates, each {type: …, config: …}",
+        "samples": None
+        if type(samples) is int and 1 <= samples <= MAX_SAMPLES
+        else f"a whole number from 1 to {MAX_SAMPLES}",
+    }
+    for key, wanted in faults.items():
+        if wanted is not None:
+            raise DefinitionError(
+                f"Step {number}: '{key}' must be {wanted}.", detail={"step": number, "key": key}
+            )
+
+
+def _is_gate(gate: Any) -> bool:
+    return (
+        isinstance(gate, Mapping)
+        and isinstance(gate.get("type"), str)
+        and isinstance(gate.get("config") or {}, Mapping)
+    )
