@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from penstock.cli.output import (
     print_json,
     say,
 )
+from penstock.settings import get_settings
 
 if TYPE_CHECKING:
     from penstock.jobs.runs import Run, RunOptions, RunReport
@@ -84,7 +86,6 @@ def run(
     from penstock.cli.loading import load_pipeline, load_seeds
     from penstock.jobs.runs import RunOptions
     from penstock.llm import JournalMode
-    from penstock.settings import get_settings
 
     if fresh and replay:
         raise click.UsageError("--fresh and --replay exclude each other.")
@@ -132,6 +133,7 @@ def run_async(work: Any) -> Any:
     A run makes many small objects that are freed by their count; looking through them for cycles, at Python's
     default pace, takes a tenth of a run's time.
     """
+    _show_logs(debug=get_settings().debug)
     gc.freeze()
     gc.set_threshold(*_COLLECTOR)
     try:
@@ -139,6 +141,15 @@ def run_async(work: Any) -> Any:
     except ImportError:  # Windows
         return asyncio.run(work)
     return uvloop.run(work)
+
+
+def _show_logs(*, debug: bool) -> None:
+    """What happens is told by progress, tables and files; the log itself is for whoever asks by DEBUG."""
+    log = logging.getLogger("penstock")
+    log.propagate = False
+    log.handlers = [logging.StreamHandler() if debug else logging.NullHandler()]
+    log.setLevel(logging.DEBUG if debug else logging.CRITICAL)
+    log.handlers[0].setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] %(name)s: %(message)s"))
 
 
 async def _run(
