@@ -6,8 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from httpx import AsyncClient
 
+from penstock.entities import JobStatus, RecordId
+from penstock.errors import NotFoundError
+from penstock.storage import jobs, records
+from penstock.storage.entities import NewRecord
 from support.model_server import ModelServer
 
 Create = Callable[..., Awaitable[int]]
@@ -282,3 +287,22 @@ async def test_names_that_no_database_could_keep_are_refused(client: AsyncClient
         answer = await client.post("/api/pipelines", json={"name": name, "blocks": [COUNT]})
 
         assert answer.status_code == 422
+
+
+@pytest.mark.row("A149")
+async def test_jobs_and_records_go_with_their_pipeline(
+    client: AsyncClient, create: Create, app: FastAPI
+) -> None:
+    number = await create(COUNT)
+    storage = app.state.services.storage
+    async with storage.session() as session:
+        job_id = await jobs.create_job(session, number, total_seeds=1, status=JobStatus.COMPLETED)
+        record_id = await records.save_record(session, NewRecord(job_id, number, RecordId(0), {"topic": "x"}))
+
+    await client.delete(f"/api/pipelines/{number}")
+
+    async with storage.reading() as session:
+        with pytest.raises(NotFoundError, match="job not found"):
+            await jobs.get_job(session, job_id)
+        with pytest.raises(NotFoundError, match="record not found"):
+            await records.get_record(session, record_id)

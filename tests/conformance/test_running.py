@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -56,6 +57,12 @@ def test_a_dot_env_file_is_read(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("LLM_MODEL=from-the-file\nPORT=8123\n")
 
     assert (Settings().llm_model, Settings().port) == ("from-the-file", 8123)
+
+
+@pytest.mark.row("A229")
+def test_tests_have_a_database_of_their_own() -> None:
+    assert os.environ["DATABASE_PATH"] == "data/test_qa_records.db"
+    assert Settings().database_path != Settings.model_fields["database_path"].default
 
 
 @pytest.mark.row("A16", "A223")

@@ -482,11 +482,12 @@ async def execute_pipeline(
         made = [result async for result in pipeline.stream(initial_state)]
     for result in made:
         _count(services, stored.name, result)
-    if pipeline.is_multiplier:
+    whole = made[0] if made and not made[0].child else None  # a multiplier that failed made no child
+    if whole is None:
         return _Outcome({"results": [result.to_dict() for result in made]})
-    if made[0].error is not None:
-        raise made[0].error
-    return _Outcome(made[0].to_dict())
+    if whole.error is not None:
+        raise whole.error
+    return _Outcome(whole.to_dict())
 
 
 @router.post(
