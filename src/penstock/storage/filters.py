@@ -6,7 +6,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, JSON, ColumnElement, Numeric, Text, case, cast, func, literal, or_, tuple_
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    ColumnElement,
+    Double,
+    Numeric,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    tuple_,
+)
 
 from penstock.entities import RecordStatus
 from penstock.storage.tables import records
@@ -35,6 +49,41 @@ class RecordFilter:
     cause: str | None = None
     ids: tuple[int, ...] | None = None
     fields: tuple[FieldFilter, ...] = ()
+
+
+class Order(NamedTuple):
+    """How records are sorted: by a column, or by the number in a field of the last state or the metadata.
+
+    Records without such a number come last, whichever way. Ids decide between equals. Ids are given as
+    records are made, so to sort by them is to sort by ``created_at``.
+    """
+
+    key: str = "id"
+    """``id``, ``updated_at``, or with ``is_field`` the path of a field."""
+    descending: bool = True
+    is_field: bool = False
+
+
+def sort_key(order: Order, *, postgres: bool) -> ColumnElement[Any] | None:
+    """What the records are sorted by before their ids; None when their ids are all."""
+    if not order.is_field:
+        return None if order.key == "id" else records.c[order.key]
+    field = FieldFilter(order.key)
+    _, number = _find_in_postgres(field) if postgres else _find_in_sqlite(field)
+    return cast(number, Double)
+
+
+def beyond(order: Order, key: ColumnElement[Any] | None, value: Any, record_id: int) -> ColumnElement[bool]:
+    """What comes after the record with this id and this value of the sort key."""
+    own = records.c.id
+    later: ColumnElement[bool] = own < record_id if order.descending else own > record_id
+    if key is None:
+        return later
+    if value is None:
+        return and_(key.is_(None), later)
+    given = literal(value, key.type)
+    further = key < given if order.descending else key > given
+    return or_(further, and_(key == given, later), key.is_(None))
 
 
 def conditions(wanted: RecordFilter, *, postgres: bool) -> list[ColumnElement[bool]]:
@@ -75,6 +124,12 @@ def after(keys: Sequence[ColumnElement[Any]], last: Sequence[Any]) -> list[Colum
 
 
 def _in_sqlite(field: FieldFilter) -> Iterator[ColumnElement[bool]]:
+    value, number = _find_in_sqlite(field)
+    return _compare(field, value, number, isinstance(field.equals, bool) and int(field.equals))
+
+
+def _find_in_sqlite(field: FieldFilter) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """The field's value, and the same where it is a number."""
     path = "$" + "".join(f'."{_escape(name, nth)}"' for nth, name in enumerate(_names(field)))
     plain = "$" + "".join(f'."{name}"' for name in _names(field))
     value: ColumnElement[Any] = func.coalesce(
@@ -85,10 +140,15 @@ def _in_sqlite(field: FieldFilter) -> Iterator[ColumnElement[bool]]:
     number = case((func.typeof(value).in_(("integer", "real")), value))
     if field.name == "pipeline_output":
         value = records.c.output
-    return _compare(field, value, number, isinstance(field.equals, bool) and int(field.equals))
+    return value, number
 
 
 def _in_postgres(field: FieldFilter) -> Iterator[ColumnElement[bool]]:
+    value, number = _find_in_postgres(field)
+    return _compare(field, value, number, isinstance(field.equals, bool) and str(field.equals).lower())
+
+
+def _find_in_postgres(field: FieldFilter) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     names = _names(field)
     plain = cast(names, ARRAY(Text))
     path = cast([_escape(name, nth) for nth, name in enumerate(names)], ARRAY(Text))
@@ -103,7 +163,7 @@ def _in_postgres(field: FieldFilter) -> Iterator[ColumnElement[bool]]:
     value = case((kind.in_(("string", "boolean")), value))
     if field.name == "pipeline_output":
         value = records.c.output
-    return _compare(field, value, number, isinstance(field.equals, bool) and str(field.equals).lower())
+    return value, number
 
 
 def _compare(

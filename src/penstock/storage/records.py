@@ -8,21 +8,38 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    asc,
+    delete,
+    desc,
+    func,
+    insert,
+    literal,
+    null,
+    select,
+    update,
+)
 
 from penstock.entities import RecordId, RecordStatus, Usage
 from penstock.errors import BadInputError, NotFoundError
 from penstock.storage.database import Session, Storage
 from penstock.storage.entities import NewRecord, Record
-from penstock.storage.filters import FieldFilter, RecordFilter, after, conditions
+from penstock.storage.filters import FieldFilter, Order, RecordFilter, after, beyond, conditions, sort_key
 from penstock.storage.tables import Moment, jobs, record_history, records
 from penstock.storage.trace_codec import from_json, pack_trace, to_json
 
-__all__ = ["FieldFilter", "RecordFilter"]
+__all__ = ["FieldFilter", "Order", "RecordFilter"]
 
 NEW_COLUMNS = tuple(column.name for column in records.columns if column.name not in {"id", "edits"})
 """The columns of a new record, in the table's order."""
 
+_ALL = tuple(records.columns)
+_WITHOUT_TRACE = tuple(
+    null().label("trace") if column.name == "trace" else column for column in records.columns
+)
 _BATCH = 500
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -41,6 +58,20 @@ class Cause:
     cause: str
     count: int
     example_id: int
+
+
+class Position(NamedTuple):
+    """Where a page ended: a record, and what it was sorted by."""
+
+    record_id: int
+    value: Any = None
+
+
+class Page(NamedTuple):
+    """Some records, and the position that the next page begins after; None when there is no next."""
+
+    records: list[Record]
+    end: Position | None
 
 
 async def save_record(session: Session, record: NewRecord) -> int:
@@ -90,6 +121,49 @@ async def list_records(
     return [_to_record(row) for row in rows]
 
 
+async def list_page(
+    session: Session,
+    wanted: RecordFilter = RecordFilter(),  # noqa: B008  frozen
+    *,
+    order: Order = Order(),  # noqa: B008  frozen
+    limit: int = 100,
+    offset: int = 0,
+    after: Position | None = None,
+    traces: bool = True,
+) -> Page:
+    """A page of records in any order, and where the next one begins.
+
+    ``after`` is the position that the page before ended with: turning pages by it costs the same however far
+    one is. Without ``traces`` they are not even read. Sorting by anything but ids looks at all records that
+    the filter means.
+    """
+    key = sort_key(order, postgres=session.dialect.name == "postgresql")
+    shown = [*(_ALL if traces else _WITHOUT_TRACE), (null() if key is None else key).label("sort_key")]
+    query = select(*shown).where(*_conditions(session, wanted))
+    if after is not None:
+        query = query.where(beyond(order, key, after.value, after.record_id))
+    direction = desc if order.descending else asc
+    ordering = (
+        [direction(records.c.id)] if key is None else [direction(key).nulls_last(), direction(records.c.id)]
+    )
+    rows = (await session.execute(query.order_by(*ordering).limit(limit + 1).offset(offset or None))).all()
+    found, more = rows[:limit], len(rows) > limit
+    end = Position(found[-1].id, found[-1].sort_key) if more and found else None
+    return Page([_to_record(row) for row in found], end)
+
+
+async def count_statuses(
+    session: Session,
+    wanted: RecordFilter = RecordFilter(),  # noqa: B008  frozen
+) -> dict[RecordStatus, int]:
+    """How many of the records that the filter means are in each state; every state is a key."""
+    query = select(records.c.status, func.count()).where(*_conditions(session, wanted))
+    counts = dict.fromkeys(RecordStatus, 0)
+    for status, count in await session.execute(query.group_by(records.c.status)):
+        counts[RecordStatus(status)] = count
+    return counts
+
+
 async def count_matching(session: Session, wanted: RecordFilter) -> int:
     """How many records the filter means."""
     query = select(func.count()).select_from(records).where(*_conditions(session, wanted))
@@ -101,11 +175,14 @@ async def stream_records(
     wanted: RecordFilter = RecordFilter(),  # noqa: B008  frozen
     *,
     order: Literal["id", "identity"] = "id",
+    traces: bool = True,
 ) -> AsyncIterator[Record]:
     """All records that the filter means, the oldest first or in the order of their seeds, in constant memory.
 
-    Each batch is read in its own transaction, so a long export holds up nobody.
+    Each batch is read in its own transaction, so a long export holds up nobody. Without ``traces`` they are
+    not even read.
     """
+    shown = _ALL if traces else _WITHOUT_TRACE
     keys: list[Any] = [records.c.id]
     if order == "identity":
         keys = [
@@ -118,7 +195,7 @@ async def stream_records(
     last: tuple[Any, ...] | None = None
     while True:
         async with storage.reading() as session:
-            query = select(records).where(*_conditions(session, wanted))
+            query = select(*shown).where(*_conditions(session, wanted))
             if order == "identity":
                 query = query.where(records.c.seed.is_not(None))
             if last is not None:
