@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
 from penstock import __version__, llm
-from penstock.api import blocks, health, jobs, pipelines, templates
+from penstock.api import blocks, exports, health, jobs, pipelines, records, templates
 from penstock.api.deps import Services
 from penstock.api.errors import EVERYWHERE, ErrorShield, add_error_handlers, error_responses
 from penstock.api.logging import keep_secret, set_up_logging
@@ -35,7 +35,15 @@ from penstock.storage.journal import DurableJournal
 from penstock.storage.writer import Writer
 from penstock.templates import TemplateRegistry
 
-ROUTERS = (health.router, blocks.router, templates.router, pipelines.router, jobs.router)
+ROUTERS = (
+    health.router,
+    blocks.router,
+    templates.router,
+    pipelines.router,
+    jobs.router,
+    records.router,
+    exports.router,
+)
 """All routes. A new router is one more name here."""
 
 _GOODBYE_SECONDS = 5

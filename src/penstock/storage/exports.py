@@ -205,6 +205,24 @@ async def iter_lines(
     run.finish()
 
 
+async def preview(
+    records: AsyncIterator[Any],
+    format: str,  # noqa: A002 - the word that users know it by
+    mapping: Mapping[str, str] | None = None,
+    *,
+    limit: int,
+) -> tuple[list[dict[str, Any]], ExportReport]:
+    """The first ``limit`` rows of an export, as data; raises BadInputError as an export would."""
+    run = _Run(format, mapping)
+    rows: list[dict[str, Any]] = []
+    async for row in _rows(records, run):
+        rows.append(row)
+        if len(rows) >= limit:
+            return rows, run.report
+    run.finish()
+    return rows, run.report
+
+
 async def export(
     records: AsyncIterator[Any],
     target: Path | str,
