@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from penstock import llm
 from penstock.entities import Constraints, ExecutionResult, JobStatus, RecordId, RecordStatus, Usage
-from penstock.errors import HealingError, PipelineError
+from penstock.errors import BlockExecutionError, JournalMissError, PipelineError, ValidationError
 from penstock.jobs.budget import Budget
 from penstock.jobs.seeds import Seed
 from penstock.storage.entities import NewRecord
@@ -59,13 +60,17 @@ class Progress:
     started: float = field(default_factory=time.monotonic)
     earlier: int = 0
     """How many records had been finished by earlier runs of the job."""
+    made: int = 0
+    """How many records this run has made, those included that it made again."""
     steps: list[StepCount] = field(default_factory=list)
     """One a step of the pipeline, in order."""
 
     @property
     def fraction(self) -> float:
-        """From 0 to 1; 0 while the total is unknown."""
-        return min(1.0, self.seeds_done / self.total) if self.total else 0.0
+        """From 0 to 1; 0 while the total is unknown, 1 when there is nothing to do."""
+        if not self.total:
+            return 0.0 if self.total is None else 1.0
+        return min(1.0, self.seeds_done / self.total)
 
     @property
     def records(self) -> int:
@@ -76,12 +81,12 @@ class Progress:
     def rate(self) -> float:
         """Records a second in this run."""
         seconds = time.monotonic() - self.started
-        return (self.records - self.earlier) / seconds if seconds > 0 else 0.0
+        return self.made / seconds if seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
         """An estimate, or None when there is nothing to go by."""
-        if not self.total or self.records == self.earlier or not self.rate:
+        if not self.total or not self.made or not self.rate:
             return None
         return max(0.0, self.total - self.seeds_done) / self.rate
 
@@ -113,8 +118,9 @@ class Processor:
 
     ``concurrency`` is how many records are in flight; None is one until a model is asked, and then
     ``most_in_flight``. ``finished`` holds the identities that need not be made again. ``retries`` turns the
-    job around: only the identities in it are made. Call ``stop`` to end when what is in flight has finished,
-    ``cancel`` to end at once.
+    job around: only the identities in it are made. ``limit`` is how far into the job to go, in records, those
+    that are there already included. A job that either leaves unfinished ends as paused. Call ``stop`` to end
+    when what is in flight has finished, ``cancel`` to end at once.
     """
 
     def __init__(
@@ -133,6 +139,7 @@ class Processor:
         mode: llm.JournalMode = llm.JournalMode.NORMAL,
         finished: Container[RecordId] = frozenset(),
         retries: Mapping[RecordId, Retry] | None = None,
+        limit: int | None = None,
         constraints: Constraints | None = None,
         seconds: float = 0.0,
         on_record: Callable[[NewRecord, ExecutionResult], None] | None = None,
@@ -156,6 +163,10 @@ class Processor:
         self._mode = mode
         self._finished = finished
         self._retries = retries
+        self._left = sys.maxsize if limit is None else limit
+        self._left_out = False
+        self._missed = 0
+        self._cancelled = False
         self._on_record = on_record
         self._ready: deque[_Unit] = deque()
         self._expanding = asyncio.Lock()
@@ -176,13 +187,15 @@ class Processor:
             try:
                 async with asyncio.TaskGroup() as group:
                     await self._start_workers(group)
-            except* asyncio.CancelledError:
-                if self.status is JobStatus.RUNNING:
-                    raise
             except* PipelineError as errors:
                 raise errors.exceptions[0] from None
-        if self.status is JobStatus.RUNNING:
-            self.status = JobStatus.COMPLETED
+        if self._going and self._missed:
+            self.status = JobStatus.PAUSED
+            self.error = (
+                f"{self._missed} records need calls that are not in the journal; run again without replay."
+            )
+        if self._going:
+            self.status = JobStatus.PAUSED if self._left_out else JobStatus.COMPLETED
         return self.status
 
     def stop(self, status: JobStatus = JobStatus.PAUSED, error: str | None = None) -> None:
@@ -192,10 +205,19 @@ class Processor:
         self._changed.set()
 
     def cancel(self, status: JobStatus = JobStatus.CANCELLED) -> None:
-        """End at once; what is in flight is dropped (its finished model calls stay in the journal)."""
-        self.status = status
+        """End at once; what is in flight is dropped (its finished model calls stay in the journal).
+
+        With RUNNING as the ``status`` the job is put down, for another process to take up.
+        """
+        self.status, self._cancelled = status, True
+        self._model_asked.set()
         for task in self._work_tasks:
             task.cancel()
+
+    @property
+    def _going(self) -> bool:
+        """Whether more records may begin."""
+        return self.status is JobStatus.RUNNING and not self._cancelled
 
     async def _start_workers(self, group: asyncio.TaskGroup) -> None:
         """Start one worker, and the rest as soon as it waits for a model.
@@ -209,7 +231,7 @@ class Processor:
             await self._model_asked.wait()
         wanted = self._concurrency or self._most_in_flight
         for _ in range(wanted - 1):
-            if self.status is not JobStatus.RUNNING:
+            if not self._going:
                 break
             self._work_tasks.append(group.create_task(self._work()))
 
@@ -223,7 +245,7 @@ class Processor:
 
     async def _take(self) -> _Unit | None:
         """The next record to make, once the budget allows one; None when there is nothing more to begin."""
-        while self.status is JobStatus.RUNNING:
+        while self._going:
             if not self.budget.admits():
                 if self.budget.in_flight == 0:
                     self.stop(JobStatus.STOPPED, f"Constraint exceeded: {self.budget.find_exceeded()}")
@@ -231,12 +253,13 @@ class Processor:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            if not self._ready and not await self._fill():
-                return None
-            if self._ready:  # another worker may have taken it while this one waited
+            if self._ready:
                 self.budget.begin()
                 self.progress.in_flight += 1
                 return self._ready.popleft()
+            # While this one fills, others may begin records: the budget is asked again afterwards.
+            if not await self._fill():
+                return None
         return None
 
     async def _fill(self) -> bool:
@@ -244,21 +267,38 @@ class Processor:
         if not self._pipeline.is_multiplier:
             return self._fill_plain()
         async with self._expanding:
-            while not self._ready and self.status is JobStatus.RUNNING:
+            while not self._ready and self._going:
                 item = next(self._items, None)
-                if item is None:
+                if item is None or self._left <= 0:
+                    self._left_out |= item is not None
                     return False
                 await self._expand(*item)
         return True
 
     def _fill_plain(self) -> bool:
         for identity, metadata in self._items:
+            if self._is_beyond_limit():
+                return False
             if (context := self._context(identity, metadata)) is None:
-                self.progress.seeds_done += 1.0
+                self._pass_over(identity, 1.0)
             else:
                 self._ready.append(_Unit(identity, metadata, Child(snapshot(dict(metadata))), context))
                 return True
         return False
+
+    def _is_beyond_limit(self) -> bool:
+        """Count one record against the limit, and say whether it is one too many."""
+        self._left -= 1
+        if self._left < 0:
+            self._left_out = True
+        return self._left < 0
+
+    def _pass_over(self, identity: RecordId, share: float) -> None:
+        """A record that need not be made: it is there, or this run is about others."""
+        if identity in self._finished:
+            self.progress.seeds_done += share
+        else:
+            self._left_out = True
 
     def _list_items(self, seeds: Iterable[Seed]) -> Iterator[tuple[RecordId, Mapping[str, Any]]]:
         for index, seed in enumerate(seeds):
@@ -290,28 +330,51 @@ class Processor:
         try:
             children = await self._pipeline.expand(metadata, whole)
             multiplier.finished += 1
-        except PipelineError as error:
-            if self._context(identity, metadata) is not None:
-                failed = ExecutionResult(dict(metadata), [], "", whole.usage, dict(metadata), "", error)
-                self.budget.begin()
-                await self._keep(_Unit(identity, metadata, Child(dict(metadata)), whole), failed)
+        except (BlockExecutionError, ValidationError) as error:
+            if self._is_beyond_limit():
+                return
+            if (context := self._context(identity, metadata)) is None:
+                self._pass_over(identity, 1.0)
+                return
+            failed = self._pipeline.fail(metadata, error, whole.usage)
+            self.budget.begin()
+            await self._keep(_Unit(identity, metadata, Child(failed.result), context), failed)
             return
         share = 1.0 / len(children) if children else 0.0
         if not children:
             self.progress.seeds_done += 1.0
         for child in children:
             own = identity._replace(child=child.name)
+            if self._is_beyond_limit():
+                return
             if (context := self._context(own, metadata)) is None:
-                self.progress.seeds_done += share
+                self._pass_over(own, share)
                 continue
             self._ready.append(_Unit(own, metadata, child, context, share))
 
     async def _keep(self, unit: _Unit, result: ExecutionResult) -> None:
         """Count a record in, and return when it is safe on disk."""
         exceeded = self.budget.finish(result.usage)
+        if result.error is not None and isinstance(result.error.__cause__, JournalMissError):
+            self._missed += 1  # this says nothing about the record, which may be made without replay
+            self._changed.set()
+            self._watch_failures(result)
+            return
         record = self._to_record(unit, result)
-        await self._writer.save_record(record)
+        try:
+            await self._writer.save_record(record)
+        except asyncio.CancelledError:  # it is on its way to the disk all the same
+            self._count(unit, record, result)
+            raise
+        self._count(unit, record, result)
+        if exceeded is not None:
+            self.stop(JobStatus.STOPPED, f"Constraint exceeded: {exceeded}")
+        self._watch_failures(result)
+        self._write_row()
+
+    def _count(self, unit: _Unit, record: NewRecord, result: ExecutionResult) -> None:
         progress = self.progress
+        progress.made += 1
         progress.seeds_done += unit.share
         if result.error is None:
             progress.generated += 1
@@ -323,10 +386,6 @@ class Processor:
         self._changed.set()
         if self._on_record is not None:
             self._on_record(record, result)
-        if exceeded is not None:
-            self.stop(JobStatus.STOPPED, f"Constraint exceeded: {exceeded}")
-        self._watch_failures(result)
-        self._write_row()
 
     def _to_record(self, unit: _Unit, result: ExecutionResult) -> NewRecord:
         error = result.error
@@ -346,7 +405,7 @@ class Processor:
 
     def _watch_failures(self, result: ExecutionResult) -> None:
         """Stop when almost everything fails: going on would only cost."""
-        refused = result.error is not None and isinstance(result.error.__cause__, HealingError)
+        refused = result.error is not None and is_refusal(result.error.detail)
         if refused:
             self.progress.refused += 1
             self._refused_in_a_row += 1
@@ -403,6 +462,11 @@ class Processor:
 def output_text(value: Any) -> str:
     """``pipeline_output`` as text: anything but text becomes JSON (D2)."""
     return value if isinstance(value, str) else to_json(value)
+
+
+def is_refusal(detail: Mapping[str, Any]) -> bool:
+    """Whether an error's detail is that of gates which still found fault, whatever class they raise."""
+    return "findings" in detail
 
 
 def describe_error(error: PipelineError, tries: int = 0) -> dict[str, Any]:

@@ -105,7 +105,6 @@ class Run:
     _seeds: Iterable[Seed]
     _files: _RecordFiles | None
     _workshop: Workshop
-    _limited: bool
     _before: Usage = field(init=False)
 
     def __post_init__(self) -> None:
@@ -124,8 +123,6 @@ class Run:
         status = JobStatus.PAUSED
         try:
             status = await self._processor.process(self._seeds)
-            if status is JobStatus.COMPLETED and self._limited and self.progress.fraction < 0.999999:
-                status = self._processor.status = JobStatus.PAUSED
         finally:
             flusher.cancel()
             if self._files is not None:
@@ -155,7 +152,7 @@ class Run:
             output=self._files.made.path if self._files else None,
             failed_output=self._files.failed_path if self._files and progress.failed else None,
             error=self._processor.error,
-            new=progress.records - progress.earlier,
+            new=progress.made,
             calls=usage.llm_calls - self._before.llm_calls - hits,
             journal_hits=hits,
         )
@@ -232,6 +229,7 @@ async def open_run(
                 concurrency=options.concurrency,
                 mode=options.mode,
                 retry_failed=options.retry_failed,
+                limit=options.limit,
                 on_earlier=files.append_earlier if files else None,
                 on_record=files.append_new if files else None,
             )
@@ -242,10 +240,9 @@ async def open_run(
                 client=workshop.client,
                 model=settings.default_model,
                 _processor=processor,
-                _seeds=seeds if options.limit is None else _limited(seeds, options.limit),
+                _seeds=seeds,
                 _files=files,
                 _workshop=workshop,
-                _limited=options.limit is not None,
             )
 
 
@@ -326,16 +323,6 @@ def _with_concurrency(settings: Settings, options: RunOptions) -> Settings:
     if options.concurrency is None:
         return settings
     return settings.model_copy(update={"llm_concurrency": max(options.concurrency, 1)})
-
-
-def _limited(seeds: SeedSource, limit: int) -> Iterable[Seed]:
-    """The first seeds that ask for ``limit`` records between them."""
-    left = limit
-    for seed in seeds:
-        if left <= 0:
-            return
-        yield Seed(seed.metadata, min(seed.repetitions, left))
-        left -= seed.repetitions
 
 
 def _line_of(record: NewRecord | Record, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from penstock import llm
 from penstock.entities import Constraints, ExecutionResult, JobStatus, RecordId, RecordStatus
-from penstock.jobs.processor import Processor, Progress, Retry, StepCount
+from penstock.jobs.processor import Processor, Progress, Retry, StepCount, is_refusal
 from penstock.settings import Settings
 from penstock.storage import jobs, records
 from penstock.storage.database import Storage
@@ -50,6 +50,7 @@ async def take_up(
     concurrency: int | None = None,
     mode: llm.JournalMode = llm.JournalMode.NORMAL,
     retry_failed: bool = False,
+    limit: int | None = None,
     constraints: Constraints | None = None,
     on_earlier: Callable[[Record], None] | None = None,
     on_record: Callable[[NewRecord, ExecutionResult], None] | None = None,
@@ -89,6 +90,7 @@ async def take_up(
         mode=mode,
         finished=finished,
         retries=retries,
+        limit=limit,
         constraints=constraints,
         seconds=float((job.usage or {}).get("execution_time", 0.0)),
         on_record=on_record,
@@ -126,5 +128,5 @@ async def _earlier_progress(storage: Storage, job: Job, total: int | None) -> Pr
 def _retry_of(record: Record) -> Retry:
     """Refused by gates: ask anew from the refused step; stopped by an error: finished calls serve again."""
     error = record.error or {}
-    refused = error.get("type") == "HealingError"
-    return Retry(error.get("tries", 0) + 1, error.get("detail", {}).get("step") if refused else None)
+    detail = error.get("detail", {})
+    return Retry(error.get("tries", 0) + 1, detail.get("step") if is_refusal(detail) else None)

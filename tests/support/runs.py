@@ -1,0 +1,63 @@
+"""Short ways to run things durably, and to read what a run left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from penstock.jobs.runs import RunOptions, RunReport, open_run
+from penstock.jobs.seeds import SeedSource
+from penstock.settings import Settings
+from penstock.storage.database import Storage
+from penstock.storage.entities import Record
+from penstock.storage.records import stream_records
+from penstock.workflow import Pipeline
+from support.trial_blocks import trial_registry
+
+ASK: Mapping[str, Any] = {"type": "Ask"}
+ASK_TWICE: Sequence[Mapping[str, Any]] = [
+    {"type": "Ask", "config": {"prompt": "first", "into": "first"}},
+    {"type": "Ask", "config": {"prompt": "second", "into": "second"}},
+]
+
+
+def build(*blocks: Mapping[str, Any] | str, **extra: Any) -> Pipeline:
+    """A pipeline of the trial blocks; a word stands for a block without config."""
+    steps = [{"type": block} if isinstance(block, str) else block for block in blocks]
+    return Pipeline("trial", steps, block_registry=trial_registry(), **extra)
+
+
+def numbered(count: int, repetitions: int = 1, **variables: Any) -> SeedSource:
+    """Seeds with the variable ``n`` from 0 on."""
+    return SeedSource.from_data(
+        [{"metadata": {"n": n, **variables}, "repetitions": repetitions} for n in range(count)]
+    )
+
+
+async def run(
+    pipeline: Pipeline, seeds: SeedSource, settings: Settings, output: Path | None = None, **options: Any
+) -> RunReport:
+    """A whole run in the database of ``settings``."""
+    async with open_run(pipeline, seeds, RunOptions(output=output, **options), settings=settings) as made:
+        return await made.process()
+
+
+async def read_records(settings: Settings) -> list[Record]:
+    """All records in the database of ``settings``, the oldest first."""
+    async with Storage(settings.database_path) as storage:
+        return [record async for record in stream_records(storage)]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a JSONL file."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until something has come about; raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  what is watched knows no event
+            await asyncio.sleep(0.002)
