@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import StorageError
@@ -19,24 +18,25 @@ from penstock.storage import jobs
 from penstock.storage.database import Storage
 from penstock.storage.entities import Job
 from support.model_server import Answer, ModelServer, Reply, last_user_message, refusal
-from support.runs import ASK, ASK_TWICE, build, numbered, read_lines, read_records, run, until
+from support.runs import (
+    ASK,
+    ASK_TWICE,
+    FULL_DISK,
+    ROOM_AGAIN,
+    build,
+    execute,
+    numbered,
+    read_lines,
+    read_records,
+    run,
+    until,
+)
 
 
 async def read_job(settings: Settings, job_id: int = 1) -> Job:
     """The job's row."""
     async with Storage(settings.database_path) as storage, storage.reading() as session:
         return await jobs.get_job(session, job_id)
-
-
-FULL = """
-    CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END
-"""
-
-
-async def execute(settings: Settings, statement: str) -> None:
-    """Do something to the database behind the run's back."""
-    async with Storage(settings.database_path) as storage, storage.session() as session:
-        await session.execute(text(statement))
 
 
 # --- usage
@@ -358,10 +358,10 @@ async def test_a_database_that_gives_way_ends_the_run_and_the_next_one_finishes_
     async with open_run(pipeline, numbered(20), RunOptions(output, concurrency=2), settings=settings) as made:
         going = asyncio.create_task(made.process())
         await until(lambda: made.progress.made >= 5)
-        await execute(settings, FULL)
+        await execute(settings, FULL_DISK)
         with pytest.raises(StorageError, match="no room left"):
             await going
-    await execute(settings, "DROP TRIGGER full")
+    await execute(settings, ROOM_AGAIN)
 
     report = await run(pipeline, numbered(20), settings, output)
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
+
 from penstock.jobs.runs import RunOptions, RunReport, open_run
 from penstock.jobs.seeds import SeedSource
 from penstock.settings import Settings
@@ -22,6 +24,11 @@ ASK_TWICE: Sequence[Mapping[str, Any]] = [
     {"type": "Ask", "config": {"prompt": "first", "into": "first"}},
     {"type": "Ask", "config": {"prompt": "second", "into": "second"}},
 ]
+
+FULL_DISK = """
+    CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END
+"""
+ROOM_AGAIN = "DROP TRIGGER full"
 
 
 def build(*blocks: Mapping[str, Any] | str, **extra: Any) -> Pipeline:
@@ -43,6 +50,12 @@ async def run(
     """A whole run in the database of ``settings``."""
     async with open_run(pipeline, seeds, RunOptions(output=output, **options), settings=settings) as made:
         return await made.process()
+
+
+async def execute(settings: Settings, statement: str) -> None:
+    """Do something to the database behind everybody's back."""
+    async with Storage(settings.database_path) as storage, storage.session() as session:
+        await session.execute(text(statement))
 
 
 async def read_records(settings: Settings) -> list[Record]:

@@ -266,12 +266,22 @@ class JobQueue:
         """Start jobs as slots become free, the longest-waiting first."""
         while not self._closing.is_set():
             self._wake.clear()
-            free = self.workshop.settings.max_running_jobs - len(self._running)
-            if free > 0:
-                for job in await self._list_queued(free):
-                    running = self._running[job.id] = RunningJob(job.id)
-                    running.task = asyncio.create_task(self._run(job, running), name=f"penstock job {job.id}")
+            try:
+                await self._start_queued()
+            except StorageError as error:
+                logger.error("The queue waits for its database: %s", error.message)
+                await self._rest(_STORAGE_REST)
+                continue
             await self._wake.wait()
+
+    async def _start_queued(self) -> None:
+        """Start as many jobs as there are free slots."""
+        free = self.workshop.settings.max_running_jobs - len(self._running)
+        if free <= 0:
+            return
+        for job in await self._list_queued(free):
+            running = self._running[job.id] = RunningJob(job.id)
+            running.task = asyncio.create_task(self._run(job, running), name=f"penstock job {job.id}")
 
     async def _list_queued(self, count: int) -> list[Job]:
         async with self.workshop.storage.reading() as session:
@@ -305,12 +315,15 @@ class JobQueue:
             logger.error("Job %d waits for its database: %s", job.id, error.message)
             running.trouble, running.processor = error.message, None
             await self._tell()
-            return self._closing.is_set() or running.wanted is not None
+            return self._closing.is_set()
         return True
 
     async def _work_off(self, job: Job, running: RunningJob) -> None:
         options: dict[str, Any] = job.options or {}
         async with self.workshop.storage.session() as session:
+            now = await jobs.get_job(session, job.id)
+            if now.status not in {JobStatus.QUEUED, JobStatus.RUNNING}:
+                return  # it was cancelled, or put to rest, in the moment before it became ours
             stored = await pipelines.get_pipeline(session, job.pipeline_id, job.pipeline_version)
             newest = await pipelines.get_pipeline(session, job.pipeline_id)
             file = await seed_files.find_seed_file(session, job.id)
@@ -334,6 +347,8 @@ class JobQueue:
         running.processor, running.trouble = processor, None
         if running.wanted is not None:
             processor.stop(running.wanted)
+        elif self._closing.is_set():
+            processor.cancel(JobStatus.RUNNING)
         await self._tell()
         status = await processor.process(source)
         if status is JobStatus.RUNNING:  # put down, to be taken up by the next process
