@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,19 @@ class BoomBlock(BaseBlock):
         if self.word in str(data):
             raise RuntimeError("Connection timeout")
         return {}
+
+class MutatingBlock(BaseBlock):
+    """Changes what it is given, in depth."""
+    outputs = ["seen"]
+    async def execute(self, data):
+        data["tags"].append("x")
+        return {"seen": len(data["tags"])}
+
+class ScoreBlock(BaseBlock):
+    """Says what the seed's number is."""
+    outputs = ["score"]
+    async def execute(self, data):
+        return {"score": data["n"]}
 
 class BadBlock(BaseBlock):
     """Returns what it did not declare."""
@@ -136,6 +150,45 @@ class Server:
     def execute(self, pipeline_id: int, state: dict[str, Any]) -> httpx.Response:
         """Run a pipeline once."""
         return self.client.post(f"/api/pipelines/{pipeline_id}/execute", json=state)
+
+    def upload(self, pipeline_id: int, seeds: Any, name: str = "seeds.json", **fields: Any) -> httpx.Response:
+        """Begin a job; seeds that are not bytes are sent as JSON."""
+        content = seeds if isinstance(seeds, bytes) else json.dumps(seeds).encode()
+        form = {"pipeline_id": pipeline_id, **fields}
+        return self.client.post("/api/generate", files={"file": (name, content)}, data=form)
+
+    def begin(self, pipeline_id: int, seeds: Any, name: str = "seeds.json", **fields: Any) -> int:
+        """Begin a job and return its id."""
+        answer = self.upload(pipeline_id, seeds, name, **fields)
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["job_id"])
+
+    def job(self, job_id: int) -> dict[str, Any]:
+        """The job as it is now."""
+        answer = self.client.get(f"/api/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def wait(self, job_id: int, *statuses: str, until: Callable[[dict[str, Any]], bool] | None = None) -> Any:
+        """The job, once it is in one of ``statuses`` (or has ended), or ``until`` holds."""
+        wanted = statuses or ("completed", "failed", "cancelled", "stopped")
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            job = self.job(job_id)
+            if until(job) if until else job["status"] in wanted:
+                return job
+            assert time.monotonic() < deadline, job
+            time.sleep(0.02)
+
+    def run(self, pipeline_id: int, seeds: Any, name: str = "seeds.json", **fields: Any) -> Any:
+        """Run a job to its end and return it."""
+        return self.wait(self.begin(pipeline_id, seeds, name, **fields))
+
+    def records(self, job_id: int, **params: Any) -> list[dict[str, Any]]:
+        """The job's records, the newest first."""
+        answer = self.client.get("/api/records", params={"job_id": job_id, "limit": 1000, **params})
+        assert answer.status_code == 200, answer.text
+        return list(answer.json())
 
     def wait_for_log(self, text: str) -> str:
         """The log, once it holds ``text``."""
