@@ -158,7 +158,7 @@ class Slow(BaseBlock):
 class Ask(BaseBlock):
     """Asks the model for what ``prompt`` and the seed's ``n`` say, into the field ``into``."""
 
-    outputs: ClassVar[list[str]] = ["first", "second", "answer"]
+    outputs: ClassVar[list[str]] = ["answer", "first", "second"]
 
     def __init__(self, prompt: str = "q", into: str = "answer") -> None:
         self.prompt = prompt
