@@ -535,7 +535,7 @@ def test_a_limit_is_passed_by_no_more_than_a_record(
     server: Server, asked: list[dict[str, Any]], concurrency: int | None
 ) -> None:
     number = server.create(ECHO, constraints={"max_total_tokens": 25})
-    options = {} if concurrency is None else {"concurrency": concurrency}
+    options: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
 
     job = server.run(number, _seeds(5), fresh=True, **options)
 
