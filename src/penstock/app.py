@@ -58,7 +58,9 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
         if settings.otel:
             telemetry.start()
             stack.callback(telemetry.shut_down)
-        storage = await stack.enter_async_context(Storage(settings.database_url or settings.database_path))
+        where = settings.database_url or settings.database_path
+        storage = Storage(where, lock_seconds=settings.database_lock_seconds)
+        await stack.enter_async_context(storage)
         writer = await stack.enter_async_context(Writer(storage))
         journal = await stack.enter_async_context(DurableJournal(storage, writer))
         client = await stack.enter_async_context(llm.Client(settings))

@@ -48,6 +48,8 @@ class Settings(BaseSettings):
 
     database_path: Path = Path("data/qa_records.db")
     database_url: str | None = None
+    database_lock_seconds: float = Field(default=30.0, gt=0)
+    """How long to wait for another process that keeps the database locked."""
     user_blocks: Path = Path("user_blocks")
     user_templates: Path = Path("user_templates")
 

@@ -127,6 +127,12 @@ class Server:
         self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
         return self
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End the process, politely or not, and return its exit status."""
         assert self._process is not None

@@ -34,7 +34,9 @@ class Workshop:
 async def open_workshop(settings: Settings) -> AsyncIterator[Workshop]:
     """Open all of it, and close it in the right order; raises StorageError."""
     async with AsyncExitStack() as stack:
-        storage = await stack.enter_async_context(Storage(settings.database_url or settings.database_path))
+        where = settings.database_url or settings.database_path
+        storage = Storage(where, lock_seconds=settings.database_lock_seconds)
+        await stack.enter_async_context(storage)
         writer = await stack.enter_async_context(Writer(storage))
         journal = await stack.enter_async_context(DurableJournal(storage, writer))
         client = await stack.enter_async_context(llm.Client(settings))

@@ -151,6 +151,7 @@ class Storage:
             "readonly": f"{self.name} cannot be written; check who may write the file and its folder.",
             "disk is full": f"There is no room left on the disk for {self.name}.",
             "No space left": f"There is no room left on the disk for {self.name}.",
+            "disk I/O error": f"{self.name} could not be written; check that its disk has room and is well.",
             "is locked": f"Another process has kept {self.name} locked for {self.lock_seconds:g} seconds.",
             "unable to open": f"{self.name} cannot be opened; check the path and who may read it.",
         }
