@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from penstock.cli.output import INTERRUPTED, describe_model, duration, json_option, print_json, say
+from penstock.cli.output import (
+    FOUND,
+    INTERRUPTED,
+    WELL,
+    describe_model,
+    duration,
+    json_option,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +60,7 @@ def demo(fresh: bool, as_json: bool) -> None:
         print_json(report.to_dict())
     else:
         _show(report)
-    sys.exit(INTERRUPTED if interrupted else 0)
+    sys.exit(INTERRUPTED if interrupted else FOUND if report.error else WELL)
 
 
 def _show(report: RunReport) -> None:
@@ -65,6 +74,7 @@ def _show(report: RunReport) -> None:
 
 
 def _accepted_table(lines: Iterator[dict[str, Any]]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Accepted", title_justify="left", show_edge=False, pad_edge=False)
@@ -73,18 +83,20 @@ def _accepted_table(lines: Iterator[dict[str, Any]]) -> Any:
     table.add_column("Attempts", justify="right")
     for line in lines:
         made = line["accumulated_state"]["generated"]
-        table.add_row(made["question"], made["answer"], line["metadata"]["text"], str(line["attempts"]))
+        texts = (made["question"], made["answer"], line["metadata"]["text"])
+        table.add_row(*map(escape, texts), str(line["attempts"]))
     return table
 
 
 def _refused_table(lines: Iterator[dict[str, Any]]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="\nRefused", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("Sentence", overflow="fold", ratio=2)
     table.add_column("Last try, and what the gates found", overflow="fold", ratio=3)
     for line in lines:
-        table.add_row(line["metadata"].get("text", ""), _last_fault(line))
+        table.add_row(escape(line["metadata"].get("text", "")), _last_fault(line))
     return table
 
 
@@ -110,6 +122,8 @@ def _show_figures(console: Console, report: RunReport) -> None:
         f" · {duration(report.seconds)}"
         + (" (already there; --fresh asks the model again)" if not report.new else "")
     )
+    if report.error is not None:
+        console.print(f"Stopped: {report.error}", markup=False)
     console.print(f"Records: {report.output}")
     if report.failed_output is not None:
         console.print(f"Refused, with every attempt: {report.failed_output}")

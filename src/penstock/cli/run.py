@@ -25,6 +25,7 @@ from penstock.cli.output import (
     print_json,
     say,
 )
+from penstock.errors import BadInputError
 from penstock.settings import get_settings
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def run(
             return
         if output is None:
             raise click.UsageError("Say where the records go: -o records.jsonl")
+        _refuse_input(output, pipeline, seeds)
         options = RunOptions(
             output=output,
             limit=limit,
@@ -117,6 +119,13 @@ def run(
         say(f"Interrupted; the same command goes on from here ({_rest(report)}).")
         sys.exit(INTERRUPTED)
     sys.exit(FOUND if report.failed or report.error else WELL)
+
+
+def _refuse_input(output: Path, *inputs: str) -> None:
+    """What is read must not be written over, whatever --overwrite says."""
+    for name in inputs:
+        if output.exists() and Path(name).exists() and output.samefile(name):
+            raise BadInputError(f"{output} is read by this run; choose another name for its records.")
 
 
 def run_to_end(

@@ -1,0 +1,84 @@
+"""The command line in this process, and a scripted model in a thread beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.cli import main
+from penstock.settings import get_settings
+from support.model_server import ModelServer
+
+SECRET = "sk-secret-0123456789"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output, read as JSON."""
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    """A provider in a thread of its own, since commands run an event loop themselves."""
+    server = ModelServer()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(10)
+    yield server
+    asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+@pytest.fixture
+def cli(
+    model: ModelServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Cli]:
+    """``cli("run", "p.yaml", "seeds.jsonl")``: the command's outcome; its model is the scripted one."""
+    monkeypatch.setenv("LLM_ENDPOINT", model.url)
+    monkeypatch.setenv("LLM_MODEL", "gpt-x")
+    monkeypatch.setenv("LLM_API_KEY", SECRET)
+    monkeypatch.setenv("DATABASE_PATH", str(tmp_path / "data" / "test_qa_records.db"))
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def _cli(*arguments: str | Path, stdin: bytes = b"") -> Outcome:
+        get_settings.cache_clear()
+        monkeypatch.setattr("sys.argv", ["penstock", *map(str, arguments)])
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert SECRET not in said.out + said.err
+        return Outcome(int(ended.value.code or 0), said.out, said.err)
+
+    thresholds = gc.get_threshold()
+    yield _cli
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
