@@ -249,7 +249,7 @@ def test_each_piece_of_python_that_is_shown_compiles(snippet: Snippet) -> None:
 async def test_each_program_that_is_shown_runs(
     snippet: Snippet, model: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model.answer = lambda body: '{"question": "Which city is it?", "answer": "Lisbon"}, please'
+    model.answer = lambda body: '{"question": "Which city is it?", "answer": "Lisbon"}'
     write_files(snippet.page, tmp_path)
     monkeypatch.setenv("LLM_ENDPOINT", model.url)
     monkeypatch.setenv("LLM_MODEL", "gpt-x")
