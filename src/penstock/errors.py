@@ -1,24 +1,24 @@
 """Everything that can go wrong, as one tree.
 
-    PipelineError                 the base: one sentence, and its facts
-    ├── BadInputError             what was given cannot be used (a file, a setting, a request)
-    │   ├── DefinitionError       a pipeline that cannot run as it is written
-    │   └── TooLargeError         more bytes than are taken
-    ├── BlockNotFoundError        no block of that type
-    ├── GateNotFoundError         no gate of that type
-    ├── BlockExecutionError       a block failed while it ran
-    ├── ValidationError           a block returned what it did not declare
-    ├── TemplateError             a template could not be rendered
-    ├── GateError                 a gate could not look at all (not: it looked and found fault)
-    ├── HealingError              the attempts are used up and gates still find fault
-    ├── ConfigurationError        penstock, or the machine, is not set up for this
-    ├── NotFoundError             nothing is stored under that name or number
-    ├── ConflictError             the present state does not allow it
-    ├── StorageError              the database cannot be read or written
-    └── LLMError                  a model could not be asked, or did not answer
-        ├── LLMRefusedError       the provider refused the request; asking again changes nothing
-        ├── LLMUnavailableError   the network or the provider failed until the deadline
-        └── JournalMissError      a replay came to a call that is not in the journal
+PipelineError                 the base: one sentence, and its facts
+├── BadInputError             what was given cannot be used (a file, a setting, a request)
+│   ├── DefinitionError       a pipeline that cannot run as it is written
+│   └── TooLargeError         more bytes than are taken
+├── BlockNotFoundError        no block of that type
+├── GateNotFoundError         no gate of that type
+├── BlockExecutionError       a block failed while it ran
+├── ValidationError           a block returned what it did not declare
+├── TemplateError             a template could not be rendered
+├── GateError                 a gate could not look at all (not: it looked and found fault)
+├── HealingError              the attempts are used up and gates still find fault
+├── ConfigurationError        penstock, or the machine, is not set up for this
+├── NotFoundError             nothing is stored under that name or number
+├── ConflictError             the present state does not allow it
+├── StorageError              the database cannot be read or written
+└── LLMError                  a model could not be asked, or did not answer
+    ├── LLMRefusedError       the provider refused the request; asking again changes nothing
+    ├── LLMUnavailableError   the network or the provider failed until the deadline
+    └── JournalMissError      a replay came to a call that is not in the journal
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ TEN = Usage(input_tokens=7, output_tokens=3)
 
 
 def _work_off(budget: Budget, concurrency: int, uses: list[Usage]) -> tuple[int, str | None]:
-    """Begin records as soon as the budget allows it, finish them in any order; records made, limit reached."""
-    waiting, in_flight, exceeded = list(uses), [], None
+    """Begin records as soon as the budget allows, finish them in any order; records made, limit reached."""
+    waiting, exceeded = list(uses), None
+    in_flight: list[Usage] = []
     order = random.Random(7)
     while True:
         while waiting and exceeded is None and len(in_flight) < concurrency and budget.admits():

@@ -11,11 +11,12 @@ from penstock.workflow import snapshot
 
 @pytest.mark.row("A19")
 def test_changing_the_original_deep_down_leaves_the_snapshot_alone() -> None:
-    original = {"list": [1, {"deep": [2]}], "set": {3}, "text": "x"}
+    deep, numbers = [2], {3}
+    original = {"list": [1, {"deep": deep}], "set": numbers, "text": "x"}
 
     copy = snapshot(original)
-    original["list"][1]["deep"].append(4)  # type: ignore[index]  # a mixed literal
-    original["set"].add(5)  # type: ignore[union-attr]
+    deep.append(4)
+    numbers.add(5)
 
     assert copy == {"list": [1, {"deep": [2]}], "set": {3}, "text": "x"}
 
