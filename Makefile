@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Where uv itself comes from: PyPI, at this version.
 UV_VERSION := 0.9.0
 
-.PHONY: help install install-dev demo test check lint types imports lock clean bench
+.PHONY: help install install-dev demo serve test check lint types imports lock clean bench
 
 help:  ## What there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,10 @@ install-dev: $(VENV)/.installed-dev  ## the same, with what tests and checks nee
 
 demo: install  ## A real dataset from a real model: no key, no network
 	@$(BIN)/penstock demo
+
+serve: install  ## The HTTP service, with the demo's data to look at
+	@$(BIN)/penstock demo
+	@$(BIN)/penstock serve
 
 test: install-dev  ## Every test
 	$(BIN)/pytest -n 2 --dist loadgroup

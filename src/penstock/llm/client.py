@@ -22,7 +22,7 @@ from penstock.llm.limiter import Limiter
 from penstock.llm.parsing import parse_json
 from penstock.llm.prices import Price, find_price
 from penstock.llm.providers import Route, resolve
-from penstock.llm.retry import Answer, Patience, ask
+from penstock.llm.retry import Answer, Failure, Patience, ask
 from penstock.llm.scope import CallScope, current_scope
 from penstock.llm.usage import Completion
 from penstock.settings import Settings, get_settings
@@ -231,7 +231,17 @@ class _EmbeddedRoad:
             url = f"{self._server.base_url}/chat/completions"
             route = replace(self._route, url=url, api_key=SecretStr(self._server.api_key))
             self._send = LeanRoad(route, self._session, self._settings.llm_timeout).send
-        return await self._send(request, seconds)
+        try:
+            return await self._send(request, seconds)
+        except Failure as failure:
+            if _UNREADABLE not in failure.body:
+                raise
+            # The model wrote what the server cannot parse; the same request would end the same way.
+            return Answer("", "error", 0, 0, 0)
+
+
+_UNREADABLE = "does not match the expected"
+"""What llama.cpp's server says, under status 500, of an answer outside of the form that was asked for."""
 
 
 class _Call:
