@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import penstock
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import BadInputError, ConflictError
 from penstock.jobs.runs import RunOptions, open_run
@@ -449,3 +450,60 @@ async def test_faults_of_a_provider_lose_no_record(settings: Settings, model: Mo
     assert all(record.state["second"] == f"echo: second {record.metadata['n']}" for record in records)
     assert model.answered == 600
     assert len(model.requests) > 620
+
+
+# --- seeds whose multiplier failed
+
+
+@pytest.mark.row("D16")
+async def test_retrying_a_seed_whose_multiplier_failed_makes_its_children(
+    settings: Settings, model: ModelServer, output: Path
+) -> None:
+    model.answer = lambda _: refusal(400)
+    before = await run(build("AskedSplit", "Note"), numbered(2), settings, output)
+    still = await run(build("AskedSplit", "Note"), numbered(2), settings, output, retry_failed=True)
+    model.answer = lambda _: "x y"
+
+    after = await run(build("AskedSplit", "Note"), numbered(2), settings, output, retry_failed=True)
+
+    assert (before.generated, before.failed) == (still.generated, still.failed) == (0, 2)
+    assert (after.status, after.generated, after.failed) == (JobStatus.COMPLETED, 4, 0)
+    assert [line["id"] for line in read_lines(output)] == ["0.0.0", "0.0.1", "1.0.0", "1.0.1"]
+    assert len(await read_records(settings)) == 4
+
+
+# --- from a notebook
+
+
+@pytest.fixture
+def notebook(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment as a notebook's kernel has it."""
+    monkeypatch.setenv("LLM_ENDPOINT", settings.llm_endpoint)
+    monkeypatch.setenv("LLM_MODEL", settings.llm_model)
+    monkeypatch.setenv("DATABASE_PATH", str(settings.database_path))
+
+
+@pytest.mark.usefixtures("notebook")
+async def test_a_notebook_runs_a_definition_over_plain_variables(model: ModelServer, output: Path) -> None:
+    ask = {"type": "TextGenerator", "config": {"user_prompt": "q {{ n }}"}}
+    seeds: list[dict[str, Any]] = [{"n": 1}, {"metadata": {"n": 2}, "repetitions": 2}]
+
+    report = await penstock.run({"name": "P", "blocks": [ask]}, seeds, output, concurrency=2)
+    again = await penstock.run({"name": "P", "blocks": [ask]}, seeds, str(output))
+
+    assert [line["output"] for line in read_lines(output)] == ["echo: q 1", "echo: q 2", "echo: q 2"]
+    assert (report.new, again.new, len(model.requests)) == (3, 0, 3)
+
+
+@pytest.mark.usefixtures("notebook")
+async def test_a_notebook_runs_files_and_needs_no_output(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(
+        "name: P\nblocks:\n- type: TextGenerator\n  config: {user_prompt: 'q {{ n }}'}\n"
+    )
+    (tmp_path / "s.csv").write_text("n\n1\n2\n")
+
+    report = await penstock.run(tmp_path / "p.yaml", str(tmp_path / "s.csv"))
+    loaded = await penstock.Pipeline.load("p.yaml").run([{"n": 5}])
+
+    assert (report.generated, report.output) == (2, None)
+    assert loaded[0].result["assistant"] == "echo: q 5"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -606,3 +607,22 @@ async def test_run_takes_what_a_journal_has(client: Client, model: ModelServer) 
 
     assert len(model.requests) == 3
     assert sum(result.usage.journal_hits for result in again) == 3
+
+
+@pytest.mark.row("D6")
+async def test_a_result_as_plain_data_carries_its_usage_and_its_error(client: Client) -> None:
+    good, bad = await build("Ask", "BoomBlock").run([{"boom": False}, {"boom": True}])
+
+    assert good.to_dict().keys() == {"result", "trace", "trace_id", "usage"}
+    assert good.to_dict()["usage"]["llm_calls"] == 1
+    assert bad.to_dict()["error"]["error"] == "Block 'BoomBlock' failed at step 2: Connection timeout"
+
+
+def test_a_file_is_loaded_as_yaml_or_json(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("name: P\nself: kept\nblocks: [{type: ValidatorBlock}]\n")
+    (tmp_path / "p.json").write_text('{"name": "P", "self": "kept", "blocks": [{"type": "ValidatorBlock"}]}')
+
+    loaded = [Pipeline.load(tmp_path / "p.yaml"), Pipeline.load(str(tmp_path / "p.json"))]
+
+    assert loaded[0].to_dict() == loaded[1].to_dict()
+    assert loaded[0].to_dict()["self"] == "kept"

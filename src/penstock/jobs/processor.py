@@ -118,7 +118,8 @@ class Processor:
 
     ``concurrency`` is how many records are in flight; None is one until a model is asked, and then
     ``most_in_flight``. ``finished`` holds the identities that need not be made again. ``retries`` turns the
-    job around: only the identities in it are made. ``limit`` is how far into the job to go, in records, those
+    job around: only the identities in it are made, and all children of the seeds in ``again``, whose
+    multiplier had failed. ``limit`` is how far into the job to go, in records, those
     that are there already included. A job that either leaves unfinished ends as paused. Call ``stop`` to end
     when what is in flight has finished, ``cancel`` to end at once.
     """
@@ -139,6 +140,7 @@ class Processor:
         mode: llm.JournalMode = llm.JournalMode.NORMAL,
         finished: Container[RecordId] = frozenset(),
         retries: Mapping[RecordId, Retry] | None = None,
+        again: Container[RecordId] = frozenset(),
         limit: int | None = None,
         constraints: Constraints | None = None,
         seconds: float = 0.0,
@@ -163,6 +165,7 @@ class Processor:
         self._mode = mode
         self._finished = finished
         self._retries = retries
+        self._again = again
         self._left = sys.maxsize if limit is None else limit
         self._left_out = False
         self._missed = 0
@@ -309,7 +312,8 @@ class Processor:
         """What the record runs with; None when it need not be made."""
         retry = None
         if self._retries is not None:
-            if (retry := self._retries.get(identity)) is None:
+            retry = self._retries.get(identity)
+            if retry is None and identity._replace(child="") not in self._again:
                 return None
         elif identity in self._finished:
             return None
@@ -381,7 +385,7 @@ class Processor:
         else:
             progress.failed += 1
             progress.steps[max(len(result.trace), 1) - 1].failed += 1  # the step that failed is the last
-        if self._retries is not None:
+        if self._retries is not None and unit.identity in self._retries:
             progress.failed -= 1
         self._changed.set()
         if self._on_record is not None:

@@ -38,7 +38,7 @@ class RecordFile:
             self._file: IO[bytes] = path.open("w+b", buffering=1 << 16)
         except OSError as error:
             raise StorageError(
-                f"{path} cannot be written: {error.strerror}; choose another place with -o."
+                f"{path} cannot be written: {error.strerror or error}; choose another place with -o."
             ) from error
 
     def append(self, identity: RecordId, line: dict[str, Any]) -> None:
@@ -73,6 +73,8 @@ class RecordFile:
             if not self._ordered:
                 self._sort()
             os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be written: {error.strerror}.") from error
         finally:
             self._file.close()
 

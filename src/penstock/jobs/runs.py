@@ -125,9 +125,11 @@ class Run:
             status = await self._processor.process(self._seeds)
         finally:
             flusher.cancel()
-            if self._files is not None:
-                self._files.close()
-            await settle(self._workshop, self.job, self._processor, status, time.time())
+            try:
+                if self._files is not None:
+                    self._files.close()
+            finally:
+                await settle(self._workshop, self.job, self._processor, status, time.time())
         return self._report(status, time.monotonic() - started)
 
     def stop(self) -> None:

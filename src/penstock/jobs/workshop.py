@@ -64,20 +64,28 @@ async def take_up(
     new one.
     """
     finished: set[RecordId] = set()
+    unsplit: dict[RecordId, int] = {}
     retries: dict[RecordId, Retry] | None = {} if retry_failed else None
     if on_earlier is not None or retries is not None:
         wanted = RecordFilter(job_id=job.id)
         async for record in records.stream_records(workshop.storage, wanted, order="identity"):
             if record.identity is None:
                 continue
+            failed = record.status is RecordStatus.FAILED
+            if retries is not None and failed and pipeline.is_multiplier and not record.identity.child:
+                unsplit[record.identity] = record.id
+                continue
             finished.add(record.identity)
-            if retries is not None and record.status is RecordStatus.FAILED:
+            if retries is not None and failed:
                 retries[record.identity] = _retry_of(record)
             elif on_earlier is not None:
                 on_earlier(record)
     else:
         async with workshop.storage.reading() as session:
             finished = {item.identity async for item in records.finished_items(session, job.id)}
+    if unsplit:  # children take the place of the record that says there are none
+        async with workshop.storage.session() as session:
+            await records.delete_matching(session, RecordFilter(ids=tuple(unsplit.values())))
     return Processor(
         pipeline=pipeline,
         job_id=job.id,
@@ -92,6 +100,7 @@ async def take_up(
         mode=mode,
         finished=finished,
         retries=retries,
+        again=unsplit,
         limit=limit,
         constraints=constraints,
         seconds=float((job.usage or {}).get("execution_time", 0.0)),
