@@ -60,3 +60,12 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match="cannot be written"):
         RecordFile(tmp_path / "file" / "records.jsonl")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_full_disk_is_said_in_a_sentence_when_the_file_is_closed() -> None:
+    file = RecordFile(Path("/dev/full"))
+    file.append(RecordId(0), {"id": "0.0"})
+
+    with pytest.raises(StorageError, match="/dev/full cannot be written: No space left"):
+        file.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,8 +38,9 @@ class RecordFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = path.open("w+b", buffering=1 << 16)
         except OSError as error:
+            reason = error.strerror or "it is no file that can be read back"
             raise StorageError(
-                f"{path} cannot be written: {error.strerror or error}; choose another place with -o."
+                f"{path} cannot be written: {reason}; choose another place with -o."
             ) from error
 
     def append(self, identity: RecordId, line: dict[str, Any]) -> None:
@@ -72,11 +74,13 @@ class RecordFile:
             self.flush()
             if not self._ordered:
                 self._sort()
-            os.fsync(self._file.fileno())
+            if self.path.is_file():  # a device, such as /dev/null, has no disk to wait for
+                os.fsync(self._file.fileno())
         except OSError as error:
             raise StorageError(f"{self.path} cannot be written: {error.strerror}.") from error
         finally:
-            self._file.close()
+            with suppress(OSError):  # what could not be written has been told already
+                self._file.close()
 
     def _sort(self) -> None:
         order = sorted(range(self.rows), key=lambda row: (self._seeds[row], self._children.get(row, "")))
