@@ -228,6 +228,33 @@ async def test_a_block_that_ends_oddly_loses_no_record(settings: Settings) -> No
     assert (report.generated, report.failed) == (0, 3)
 
 
+# --- progress
+
+
+@pytest.mark.row("A173", "A174", "A185")
+async def test_a_running_job_says_where_it_is_and_its_records_appear(
+    settings: Settings, model: ModelServer
+) -> None:
+    model.latency = 0.02
+    seen: list[float] = []
+    options = RunOptions(concurrency=1)
+    async with open_run(build("Note", ASK), numbered(20), options, settings=settings) as made:
+        going = asyncio.create_task(made.process())
+        await until(lambda: made.progress.current_step == "Block 2/2")
+        told = made.progress.current_block
+        await until(lambda: made.progress.made >= 3)
+        early = await read_records(settings)
+        while not going.done():
+            seen.append((await read_job(settings)).progress)
+            await asyncio.sleep(0.02)
+        await going
+
+    assert told == "Ask"
+    assert 3 <= len(early) < 20
+    assert seen == sorted(seen)
+    assert (await read_job(settings)).progress == 1.0
+
+
 # --- children
 
 

@@ -384,3 +384,17 @@ async def test_a_job_that_waits_for_its_database_can_still_end(queue: JobQueue, 
     job = await queue.read(job_id)
     assert (job.status, job.records_generated) == (JobStatus.CANCELLED, 0)
     assert queue.find_running(job_id) is None
+
+
+async def test_the_queue_itself_waits_for_its_database(
+    queue: JobQueue, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    await execute(settings, "ALTER TABLE jobs RENAME TO lost")
+    queue._wake.set()
+    await until(lambda: "The queue waits for its database" in caplog.text)
+    await execute(settings, "ALTER TABLE lost RENAME TO jobs")
+
+    job_id = await submit(queue, 2)
+    await settle(queue)
+
+    assert await status_of(queue, job_id) is JobStatus.COMPLETED
