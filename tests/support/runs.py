@@ -72,5 +72,5 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait until something has come about; raises TimeoutError."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  what is watched knows no event
+        while not condition():
             await asyncio.sleep(0.002)
