@@ -61,13 +61,20 @@ def _machine(results: Results) -> str:
     versions = ", ".join(f"{column.name} {column.version}" for column in results.columns.values())
     ideals = " ".join(f"{s.name}: ideal {s.ideal:.0f} rows/s." for s in results.scenarios if s.ideal)
     return (
-        f"{os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}. Versions: {versions}.\n\n"
+        f"{machine()} Versions: {versions}.\n\n"
         "The same work for everyone: N seeds, a text call, a JSON-schema call on its answer, checked, stored "
         "(floors store nothing). The model is a mock on the loopback, held to one core; only the client's "
         "processes are measured. Rows/s and CPU count from the first call's arrival at the mock to the end "
         f"of the process. Median of {results.rounds}, columns taking turns. {ideals}"
     ).strip()
+
+
+def machine() -> str:
+    """What this machine is, in one sentence."""
+    return (
+        f"{os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}."
+    )
 
 
 def _processor() -> str:
@@ -84,7 +91,7 @@ def _main_table(results: Results) -> str:
         if not scenario.latency_ms:
             heads.append("CPU s per 1,000 rows")
     heads += ["first request after start", "peak memory"]
-    return _table(heads, [_row(results, column) for column in results.columns.values()])
+    return table(heads, [_row(results, column) for column in results.columns.values()])
 
 
 def _row(results: Results, column: Column) -> list[str]:
@@ -131,7 +138,7 @@ def _sizes(results: Results) -> str:
         "… of the rows beyond the line above",
         "peak memory",
     ]
-    return "Cost over size, at 0 ms:\n\n" + _table(heads, rows)
+    return "Cost over size, at 0 ms:\n\n" + table(heads, rows)
 
 
 def _small(results: Results) -> str:
@@ -185,7 +192,7 @@ def _targets(results: Results) -> str:
     beyond = _median((d["database"] - d["own_text"]) / 1024 for run in everything if (d := run.disk))
     add("on disk per record beyond its own text", "≤", 3, beyond, " KB")
     note = " (this was a quick run, with too few rows to judge by)" if results.quick else ""
-    return f"What penstock holds itself to{note}:\n\n" + _table(["", "target", "measured", "met"], rows)
+    return f"What penstock holds itself to{note}:\n\n" + table(["", "target", "measured", "met"], rows)
 
 
 def _rate(results: Results, scenario: Scenario, name: str) -> float | None:
@@ -198,7 +205,8 @@ def _failures(results: Results) -> str:
     )
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table: the first column to the left, the others to the right."""
     ruler = ["---", *("---:" for _ in heads[1:])]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ruler, *rows))
 
