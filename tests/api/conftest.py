@@ -15,6 +15,8 @@ from penstock.app import create_app, open_services
 from penstock.settings import Settings
 
 BLOCKS = '''
+import asyncio
+
 from penstock.blocks.base import BaseBlock
 
 class CountingBlock(BaseBlock):
@@ -24,6 +26,13 @@ class CountingBlock(BaseBlock):
     async def execute(self, data):
         type(self).runs += 1
         return {"count": type(self).runs}
+
+class PauseBlock(BaseBlock):
+    """Takes its time."""
+    outputs = ["slept"]
+    async def execute(self, data):
+        await asyncio.sleep(0.05)
+        return {"slept": True}
 
 class BoomBlock(BaseBlock):
     """Always fails."""

@@ -434,7 +434,7 @@ async def read_version(
     "/{pipeline_id}/export",
     summary="A pipeline as a YAML file",
     response_class=Response,
-    responses={**_FAULTS, 200: {"content": {"application/yaml": {"schema": {"type": "string"}}}}},
+    responses={**_FAULTS, 200: {"content": {"application/yaml": {"schema": {}}}}},
 )
 async def export_pipeline(
     pipeline_id: RowId,

@@ -125,7 +125,7 @@ def after(keys: Sequence[ColumnElement[Any]], last: Sequence[Any]) -> list[Colum
 
 def _in_sqlite(field: FieldFilter) -> Iterator[ColumnElement[bool]]:
     value, number = _find_in_sqlite(field)
-    return _compare(field, value, number, isinstance(field.equals, bool) and int(field.equals))
+    return _compare(field, value, number, isinstance(field.equals, bool) and str(field.equals).lower())
 
 
 def _find_in_sqlite(field: FieldFilter) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
@@ -137,7 +137,19 @@ def _find_in_sqlite(field: FieldFilter) -> tuple[ColumnElement[Any], ColumnEleme
         func.json_extract(records.c.state, path),
         func.json_extract(records.c.metadata, plain),
     )
-    number = case((func.typeof(value).in_(("integer", "real")), value))
+    kind = func.coalesce(
+        *(
+            func.nullif(func.json_type(column, where), "null")
+            for column, where in (
+                (records.c.edits, plain),
+                (records.c.state, path),
+                (records.c.metadata, plain),
+            )
+        )
+    )
+    number = case((kind.in_(("integer", "real")), value))  # a truth is 1 or 0, too, but no number
+    if isinstance(field.equals, bool):
+        return kind, number
     if field.name == "pipeline_output":
         value = records.c.output
     return value, number
