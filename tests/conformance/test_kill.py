@@ -47,13 +47,18 @@ def fresh(model: Model, tmp_path: Path) -> Server:
     """A server that is not started yet."""
     (tmp_path / "user_blocks").mkdir()
     (tmp_path / "user_blocks" / "trial.py").write_text(USER_BLOCKS)
+    (tmp_path / "temporary").mkdir()
     return Server(
-        tmp_path, LLM_ENDPOINT=model.server.url, LLM_MODEL="gpt-x", LLM_CONCURRENCY=str(CONCURRENCY)
+        tmp_path,
+        TMPDIR=str(tmp_path / "temporary"),
+        LLM_ENDPOINT=model.server.url,
+        LLM_MODEL="gpt-x",
+        LLM_CONCURRENCY=str(CONCURRENCY),
     )
 
 
 @pytest.mark.slow
-@pytest.mark.row("D14", "A184")
+@pytest.mark.row("D14", "A184", "A230")
 def test_a_job_survives_twenty_kills_and_pays_for_no_finished_call_twice(fresh: Server, model: Model) -> None:
     chance = random.Random(20)
     model.server.latency = 0.12
@@ -78,6 +83,7 @@ def test_a_job_survives_twenty_kills_and_pays_for_no_finished_call_twice(fresh: 
     assert len(set(asked)) == 3 * RECORDS
     assert repeated <= KILLS * CONCURRENCY
     assert job["usage"]["llm_calls"] == 3 * RECORDS
+    assert list((fresh.folder / "temporary").iterdir()) == []
 
 
 def _expected(n: int) -> str:

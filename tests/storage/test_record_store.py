@@ -13,7 +13,7 @@ from penstock.errors import BadInputError, NotFoundError
 from penstock.storage import jobs, pipelines, records
 from penstock.storage.database import Storage
 from penstock.storage.entities import NewRecord
-from penstock.storage.filters import FieldFilter, RecordFilter
+from penstock.storage.filters import FieldFilter, Order, RecordFilter
 from penstock.storage.writer import Writer
 
 New = Callable[..., NewRecord]
@@ -340,3 +340,58 @@ async def test_a_record_is_found_by_its_identity(storage: Storage, job_id: int, 
     assert found is not None
     assert found.identity == RecordId(3, 0, "")
     assert absent is None
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("key", ["id", "updated_at", "generated.score"])
+async def test_pages_in_any_order_hold_each_record_once(
+    storage: Storage, new_record: New, key: str, down: bool
+) -> None:
+    scores: list[Any] = [3, 0.5, None, 3, True, "7", -2, 1e300, 2**53 + 1, 3]
+    ids = await _save(
+        storage,
+        *(new_record(seed, state={"generated": {"score": score}}) for seed, score in enumerate(scores)),
+    )
+    order = Order(key, down, is_field="." in key)
+    read: list[int] = []
+    after = None
+
+    async with storage.reading() as session:
+        for _ in range(6):
+            page = await records.list_page(session, order=order, limit=2, after=after, traces=False)
+            read += [record.id for record in page.records]
+            if (after := page.end) is None:
+                break
+        whole = await records.list_page(session, order=order, limit=100)
+
+    assert read == [record.id for record in whole.records]
+    assert sorted(read) == ids
+    if "." in key:
+        by_score = [1e300, 2**53 + 1, 3, 3, 3, 0.5, -2] if down else [-2, 0.5, 3, 3, 3, 2**53 + 1, 1e300]
+        assert [scores[ids.index(number)] for number in read][:7] == by_score
+
+
+async def test_truths_are_no_numbers_to_a_filter(storage: Storage, new_record: New) -> None:
+    one, true, _ = await _save(
+        storage, *(new_record(seed, state={"x": value}) for seed, value in enumerate([1, True, "true"]))
+    )
+
+    assert await _ids(storage, RecordFilter(fields=(FieldFilter("x", True),))) == [true]
+    assert await _ids(storage, RecordFilter(fields=(FieldFilter("x", 1),))) == [one]
+    assert await _ids(storage, RecordFilter(fields=(FieldFilter("x", minimum=0),))) == [one]
+
+
+async def test_records_are_counted_by_status_for_any_filter(storage: Storage, new_record: New) -> None:
+    await _save(
+        storage,
+        new_record(0, state={"score": 1}),
+        new_record(1, state={"score": 5}, status=RecordStatus.ACCEPTED),
+        new_record(2, state={"score": 6}),
+    )
+
+    async with storage.reading() as session:
+        counts = await records.count_statuses(
+            session, RecordFilter(fields=(FieldFilter("score", minimum=5),))
+        )
+
+    assert counts == {**dict.fromkeys(RecordStatus, 0), RecordStatus.ACCEPTED: 1, RecordStatus.PENDING: 1}

@@ -172,7 +172,7 @@ def _find_in_postgres(field: FieldFilter) -> tuple[ColumnElement[Any], ColumnEle
     value: ColumnElement[Any] = found.op("#>>", return_type=Text())(cast([], ARRAY(Text)))
     kind = func.json_typeof(found)
     number = case((kind == "number", cast(value, Numeric)))
-    value = case((kind.in_(("string", "boolean")), value))
+    value = case((kind == ("boolean" if isinstance(field.equals, bool) else "string"), value))
     if field.name == "pipeline_output":
         value = records.c.output
     return value, number
