@@ -39,6 +39,9 @@ class LiteLLMRoad:
         if self._secret:
             self._fixed["api_key"] = self._secret
 
+    def close(self) -> None:
+        """Nothing: litellm's connections are shared by all its roads, and closed by ``close_clients``."""
+
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
         if self._litellm is None:

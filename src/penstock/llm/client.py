@@ -28,9 +28,7 @@ from penstock.llm.usage import Completion
 from penstock.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    import aiohttp
-
-    from penstock.llm.retry import Send
+    from penstock.llm.retry import Road
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -44,13 +42,13 @@ _EMBEDDED_SLOTS = 4
 class _Target:
     """A model as the client knows it: its route, who sends, its permits, its price, what formats it takes."""
 
-    __slots__ = ("base", "formats", "label", "limiter", "price", "route", "send")
+    __slots__ = ("base", "formats", "label", "limiter", "price", "road", "route")
 
-    def __init__(self, route: Route, send: Send, limiter: Limiter, base: str | None = None) -> None:
+    def __init__(self, route: Route, road: Road, limiter: Limiter, base: str | None = None) -> None:
         self.route = route
         self.base = base or f"{route.provider} {route.api_base}"
         """What tells this server's answers from another's, for the journal's keys."""
-        self.send = send
+        self.road = road
         self.limiter = limiter
         self.label = route.label
         self.price: Price | None = find_price(route)
@@ -66,7 +64,6 @@ class Client:
         self._patience = Patience(self._settings.llm_timeout, self._settings.llm_deadline)
         self._targets: dict[str | None, _Target] = {}
         self._flights: dict[tuple[bytes, int], list[asyncio.Future[Completion | None]]] = {}
-        self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
@@ -82,12 +79,12 @@ class Client:
 
     async def close(self) -> None:
         """Close all connections; the next call opens new ones."""
-        session, self._session, self._loop = self._session, None, None
-        lean = all(target.route.lean for target in self._targets.values())
+        targets = set(self._targets.values())
+        self._loop = None
         self._targets.clear()
-        if session is not None:
-            await session.close()
-        if not lean:
+        for target in targets:
+            target.road.close()
+        if not all(target.route.lean for target in targets):
             from penstock.llm.by_litellm import close_clients
 
             await close_clients()
@@ -172,7 +169,7 @@ class Client:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             # What belonged to a loop that has ended cannot be used, nor closed, in this one.
-            self._loop, self._session = loop, None
+            self._loop = loop
             self._targets.clear()
             self._flights.clear()
         if (target := self._targets.get(model)) is not None:
@@ -190,49 +187,44 @@ class Client:
         if route.provider == "embedded":
             from penstock.llm import embedded
 
-            road = _EmbeddedRoad(route, self._settings, self._get_session)
             base = embedded.fingerprint(self._settings, route.litellm_model)
-            return _Target(route, road.send, Limiter(min(most, _EMBEDDED_SLOTS)), base)
+            road = _EmbeddedRoad(route, self._settings)
+            return _Target(route, road, Limiter(min(most, _EMBEDDED_SLOTS)), base)
         if route.lean:
             from penstock.llm.lean import LeanRoad
 
-            return _Target(
-                route, LeanRoad(route, self._get_session, self._patience.request).send, Limiter(most)
-            )
+            return _Target(route, LeanRoad(route, self._patience.request), Limiter(most))
         from penstock.llm.by_litellm import LiteLLMRoad
 
-        return _Target(route, LiteLLMRoad(route).send, Limiter(most))
-
-    def _get_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            from penstock.llm.lean import open_session
-
-            self._session = open_session()
-        return self._session
+        return _Target(route, LiteLLMRoad(route), Limiter(most))
 
 
 class _EmbeddedRoad:
     """The lean road to the embedded model's server, which is started when needed and again when it died."""
 
-    def __init__(self, route: Route, settings: Settings, session: Any) -> None:
+    def __init__(self, route: Route, settings: Settings) -> None:
         self._route = route
         self._settings = settings
-        self._session = session
         self._server: Any = None
-        self._send: Send | None = None
+        self._road: Road | None = None
+
+    def close(self) -> None:
+        """Close the connections; the server is shared, and stays."""
+        if self._road is not None:
+            self._road.close()
 
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
-        if self._send is None or not self._server.running:
+        if self._road is None or not self._server.running:
             from penstock.llm import embedded
             from penstock.llm.lean import LeanRoad
 
             self._server = await embedded.start(self._settings, self._route.litellm_model)
             url = f"{self._server.base_url}/chat/completions"
             route = replace(self._route, url=url, api_key=SecretStr(self._server.api_key))
-            self._send = LeanRoad(route, self._session, self._settings.llm_timeout).send
+            self._road = LeanRoad(route, self._settings.llm_timeout)
         try:
-            return await self._send(request, seconds)
+            return await self._road.send(request, seconds)
         except Failure as failure:
             if _UNREADABLE not in failure.body:
                 raise
@@ -308,7 +300,7 @@ class _Call:
     async def _ask(self, request: dict[str, Any]) -> tuple[Answer, int]:
         target = self.target
         return await ask(
-            target.send, request, limiter=target.limiter, patience=self.patience, label=target.label
+            target.road.send, request, limiter=target.limiter, patience=self.patience, label=target.label
         )
 
     async def _ask_for_json(self, schema: dict[str, Any]) -> tuple[Answer, int]:

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from io import BytesIO
+import ssl
 from typing import Any
 
-import aiohttp
 import orjson
-from yarl import URL
 
-from penstock.errors import BadInputError
+from penstock.errors import BadInputError, ConfigurationError
 from penstock.llm.providers import Route
 from penstock.llm.retry import Answer, Failure, Kind, failure_from_status, read_error
+from penstock.llm.wire import LARGEST_ANSWER, AddressError, BrokenError, TooLongError, Wire
 
 _KEY = re.compile(r"\b(sk|pk|gsk|key|xai|hf)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
-_LARGEST_ANSWER = 64 * 2**20
-_LARGE_REQUEST = 2**20
-
-
-def open_session() -> aiohttp.ClientSession:
-    """A session for any number of requests at once; what limits them is the limiter."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept": "application/json", "User-Agent": "penstock"},
-        trust_env=False,
-    )
 
 
 def redact(text: str, secret: str = "") -> str:
@@ -38,19 +24,26 @@ def redact(text: str, secret: str = "") -> str:
 
 
 class LeanRoad:
-    """Sends requests to one route; ``session`` gives the session of the running loop."""
+    """Sends requests to one route, over connections of its own."""
 
-    def __init__(self, route: Route, session: Callable[[], aiohttp.ClientSession], timeout: float) -> None:
-        self._session = session
+    def __init__(self, route: Route, timeout: float) -> None:
         self._secret = route.api_key.get_secret_value().strip()
-        self._url = URL(route.url or "", encoded=True)
-        self._headers = {"Content-Type": "application/json"}
-        if self._secret:
-            self._headers["Authorization"] = f"Bearer {self._secret}"
         self._seconds = timeout
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._dialect: dict[str, str | None] = {}
         """Parameters that this model wants under another name, or (None) not at all."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "penstock"}
+        if self._secret:
+            headers["Authorization"] = f"Bearer {self._secret}"
+        try:
+            self._wire = Wire(route.url or "", headers)
+        except AddressError as error:
+            raise ConfigurationError(
+                f"The model cannot be asked: {redact(str(error), self._secret)}."
+            ) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._wire.close()
 
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
@@ -58,36 +51,25 @@ class LeanRoad:
             body = orjson.dumps(self._translate(request) if self._dialect else request)
         except orjson.JSONEncodeError as error:
             raise BadInputError(f"A request to a model can hold plain data only: {error}") from error
-        timeout = self._timeout if seconds >= self._seconds else aiohttp.ClientTimeout(total=seconds)
         try:
-            async with self._session().post(
-                self._url,
-                data=body if len(body) < _LARGE_REQUEST else BytesIO(body),
-                headers=self._headers,
-                timeout=timeout,
-                allow_redirects=False,  # a redirect would carry the key elsewhere
-            ) as response:
-                raw = await _read(response)
-                if response.status != 200:
-                    text = redact(raw.decode("utf-8", "replace"), self._secret)
-                    if response.status != 400 or not self._learn(text, request):
-                        raise failure_from_status(response.status, text, response.headers)
+            reply = await self._wire.post(body, min(seconds, self._seconds))
         except TimeoutError as error:
             raise Failure(Kind.PASSING, f"no answer within {seconds:g} s") from error
-        except aiohttp.ClientConnectorError as error:
-            certificate = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError)
-            kind = Kind.REFUSED if certificate else Kind.UNREACHED
+        except TooLongError as error:
+            raise Failure(Kind.REFUSED, f"the answer is larger than {LARGEST_ANSWER >> 20} MB") from error
+        except BrokenError as error:
+            raise Failure(Kind.PASSING, redact(f"the connection broke: {error}", self._secret)) from error
+        except OSError as error:
+            kind = Kind.REFUSED if isinstance(error, ssl.SSLError) else Kind.UNREACHED
             raise Failure(
-                kind, redact(f"no connection to {self._url.host}: {error}", self._secret)
+                kind, redact(f"no connection to {self._wire.host}: {error}", self._secret)
             ) from error
-        except aiohttp.InvalidURL as error:
-            raise Failure(Kind.REFUSED, "the endpoint is not an address") from error
-        except (aiohttp.ClientError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise Failure(Kind.PASSING, redact(f"the connection broke: {reason}", self._secret)) from error
-        if response.status != 200:
+        if reply.status == 200:
+            return self._read_answer(reply.body)
+        text = redact(reply.body.decode("utf-8", "replace"), self._secret)
+        if reply.status == 400 and self._learn(text, request):
             return await self.send(request, seconds)  # in the dialect just learnt
-        return self._read_answer(raw)
+        raise failure_from_status(reply.status, text, reply.headers)
 
     def _learn(self, refusal: str, request: dict[str, Any]) -> bool:
         """Whether a refusal says how this model wants to be asked, as reasoning models do."""
@@ -118,22 +100,6 @@ class LeanRoad:
                 status = code if isinstance(code, int) and 400 <= code < 600 else 502
                 raise failure_from_status(status, text, {}) from error
             raise Failure(Kind.PASSING, "the answer was malformed", 200, text) from error
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    length = response.content_length
-    if length is not None and length <= _LARGEST_ANSWER and not response.headers.get("Content-Encoding"):
-        return await response.read()
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > _LARGEST_ANSWER:
-            raise Failure(
-                Kind.REFUSED, f"the answer is larger than {_LARGEST_ANSWER >> 20} MB", response.status
-            )
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def read_answer(body: Any) -> Answer:

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from random import random
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -75,6 +75,18 @@ class Patience(NamedTuple):
 
 Send = Callable[[dict[str, Any], float], Awaitable[Answer]]
 """Send a request (the body, the seconds it may take) once; raises Failure."""
+
+
+class Road(Protocol):
+    """A way to a provider."""
+
+    async def send(self, request: dict[str, Any], seconds: float) -> Answer:
+        """Send once; raises Failure."""
+        ...
+
+    def close(self) -> None:
+        """Close what connections it keeps of its own."""
+        ...
 
 
 async def ask(
