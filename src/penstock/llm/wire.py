@@ -125,6 +125,7 @@ class _Connection(asyncio.Protocol):
             if kept:
                 return None
             raise BrokenError("the server closed the connection at once")
+        self._reset()
         self._kept = kept
         self._turn = turn = self._loop.create_future()
         alarm = self._loop.call_later(seconds, self._give_up)
@@ -211,6 +212,11 @@ class _Connection(asyncio.Protocol):
             reason = str(exc) if exc else "the server closed it before the answer was whole"
             turn.set_exception(BrokenError(reason))
 
+    def on_message_begin(self) -> None:
+        """The parser's word of another answer; one too many may be meant for somebody else's question."""
+        if self._turn is None:
+            self.close()
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """The parser's word of a header."""
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -225,6 +231,8 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The parser's word that the answer is whole."""
+        if self._turn is None:
+            return
         if self._parser.get_status_code() < 200:  # "100 Continue", and the like
             self._headers.clear()
             return
@@ -233,7 +241,6 @@ class _Connection(asyncio.Protocol):
     def _finish(self, *, keep: bool) -> None:
         turn, self._turn = self._turn, None
         status, headers, body = self._parser.get_status_code(), self._headers, b"".join(self._chunks)
-        self._reset()
         if keep and self._transport is not None and not self._transport.is_closing():
             self._idle[self] = None
         else:
