@@ -45,8 +45,11 @@ class Services:
     """Set when the service is told to stop: whoever listens to a job is sent away."""
 
 
-def get_services(request: Request) -> Services:
-    """The services of the application that was asked."""
+async def get_services(request: Request) -> Services:
+    """The services of the application that was asked.
+
+    Like all that routes depend on it is ``async``: FastAPI sends whatever is not to a thread.
+    """
     services = request.app.state.services
     assert isinstance(services, Services)
     return services

@@ -71,7 +71,7 @@ class ExportPreview(BaseModel):
     rows: list[dict[str, Any]]
 
 
-def _read_export_filter(wanted: FilterDep) -> RecordFilter:
+async def _read_export_filter(wanted: FilterDep) -> RecordFilter:
     """Failed records are no data; they are exported when their status is asked for."""
     return wanted if wanted.statuses else replace(wanted, statuses=_REVIEWABLE)
 
@@ -79,7 +79,7 @@ def _read_export_filter(wanted: FilterDep) -> RecordFilter:
 ExportFilterDep = Annotated[RecordFilter, Depends(_read_export_filter)]
 
 
-def _read_mapping(map: MapQuery = []) -> dict[str, str] | None:  # noqa: A002, B006  the word in the address
+async def _read_mapping(map: MapQuery = []) -> dict[str, str] | None:  # noqa: A002, B006  the word in the address
     mapping = {}
     for pair in map:
         field, sign, path = pair.partition("=")

@@ -42,7 +42,7 @@ EqualsQuery = Annotated[
 ]
 
 
-def read_filter(
+async def read_filter(
     status: StatusQuery = [],  # noqa: B006  FastAPI makes a new one each time
     job_id: Annotated[_Id | SkipJsonSchema[None], Query()] = None,
     pipeline_id: Annotated[_Id | SkipJsonSchema[None], Query()] = None,

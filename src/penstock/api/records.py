@@ -32,7 +32,7 @@ router = make_router("/api/records", "records")
 MAX_PAGE = 1000
 
 _UNKNOWN = error_responses(404, 422)
-_INLINE = 10
+_INLINE = 25
 """More records than this are written out on a thread, so that a large page holds up nobody else."""
 _TIME = "2026-01-31T12:00:00.000000Z"
 _USAGE: Any = {

@@ -20,6 +20,7 @@ from sqlalchemy.pool import StaticPool
 
 from penstock.errors import ConfigurationError, StorageError
 from penstock.settings import get_settings
+from penstock.storage import sqlite_driver
 from penstock.storage.tables import metadata
 
 Session = AsyncConnection
@@ -32,6 +33,8 @@ MEMORY = ":memory:"
 LOCK_SECONDS = 30.0
 """How long to wait for another process that writes."""
 
+_READERS = 16
+"""Connections to a SQLite file at most, each with a thread."""
 _READING = "penstock_reading"
 _UPGRADE_LOCK = 0x70656E73746F636B  # "penstock"
 
@@ -167,11 +170,22 @@ class Storage:
             url, self.connect_arguments = _translate_libpq(self.url)
             return create_async_engine(url, pool_size=5, max_overflow=10, connect_args=self.connect_arguments)
         if self.in_memory:
-            engine = create_async_engine(self.url, poolclass=StaticPool)
-        else:
-            self.connect_arguments = {"timeout": self.lock_seconds}
             engine = create_async_engine(
-                self.url, pool_size=5, max_overflow=10, connect_args=self.connect_arguments
+                self.url, poolclass=StaticPool, connect_args={"async_creator_fn": sqlite_driver.connect}
+            )
+        else:
+            self.connect_arguments = {
+                "timeout": self.lock_seconds,
+                "async_creator_fn": sqlite_driver.connect,
+            }
+            # What the pool gives up has to be opened anew, which costs more than any read: so it gives up
+            # none, and the one that was used last, whose cache is warm, is used next.
+            engine = create_async_engine(
+                self.url,
+                pool_size=_READERS,
+                max_overflow=0,
+                pool_use_lifo=True,
+                connect_args=self.connect_arguments,
             )
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -237,7 +251,6 @@ def _make_folder(path: Path) -> None:
 
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # transactions are begun below, as SQLAlchemy asks for them
     cursor = connection.cursor()
     for pragma in SQLITE_PRAGMAS:
         cursor.execute(pragma)
@@ -255,7 +268,7 @@ SQLITE_PRAGMAS = (
 
 def _begin_sqlite(connection: Connection) -> None:
     reading = connection.get_execution_options().get(_READING, False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql(sqlite_driver.BEGIN_READING if reading else "BEGIN IMMEDIATE")
 
 
 _VERSION_TABLE = """
