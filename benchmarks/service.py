@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from statistics import quantiles
 
 import uvloop
 
-from benchmarks.measure import BenchmarkError, Mock
+from benchmarks.measure import BenchmarkError, Mock, tree_cpu
 from benchmarks.report import machine, table
 from benchmarks.runners.penstock_run import PIPELINE
 from benchmarks.served import Connection, Service
@@ -65,6 +66,8 @@ class Run:
     rows_per_second: float | None = None
     cpu: float = 0.0
     """The service's CPU seconds a second."""
+    others: float = 0.0
+    """The same of all that is no part of this benchmark; it ought to be nothing."""
 
 
 def main() -> int:
@@ -72,11 +75,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0, help="that each stretch is measured")
     parser.add_argument("--clients", type=int, default=CLIENTS)
+    parser.add_argument(
+        "--latency", type=float, action="append", help="of the model, in ms; as often as needed (0 and 200)"
+    )
     parser.add_argument("--output", type=Path, help="write the report to this file as well")
     arguments = parser.parse_args()
     runs = [
         run
-        for latency in LATENCIES
+        for latency in arguments.latency or LATENCIES
         for run in uvloop.run(_measure(latency, arguments.seconds, arguments.clients))
     ]
     text = _render(runs, arguments.clients)
@@ -124,7 +130,7 @@ async def _stretch(
     loop = asyncio.get_running_loop()
     reads = Reads()
     before = await _made(admin, job)
-    cpu, started = service.cpu, loop.time()
+    cpu, others, started = service.cpu, _others(), loop.time()
     watchers = [asyncio.create_task(_watch(service.port, watched, reads, seconds)) for _ in range(clients)]
     if watchers:
         await asyncio.gather(*watchers)
@@ -137,9 +143,16 @@ async def _stretch(
         reads if clients else None,
         (after - before) / took if job is not None else None,
         (service.cpu - cpu) / took,
+        (_others() - others) / took,
     )
     print(_progress(run), file=sys.stderr)
     return run
+
+
+def _others() -> float:
+    """CPU seconds that this machine has spent on anything but this benchmark."""
+    user, nice, system, _, _, *interrupts = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK") - tree_cpu(os.getpid())
 
 
 async def _reach(admin: Connection, job: int, least: int) -> None:
@@ -186,7 +199,7 @@ def _seeds(first: int, count: int) -> bytes:
 
 
 def _progress(run: Run) -> str:
-    facts = [f"{run.name}: the service at {run.cpu:.0%} of a core"]
+    facts = [f"{run.name}: the service at {run.cpu:.0%} of a core, others at {run.others:.0%}"]
     if run.reads:
         facts.append("p50 {:.1f}, p95 {:.1f}, p99 {:.1f} ms".format(*run.reads.percentiles()))
     if run.rows_per_second:
