@@ -128,6 +128,11 @@ class Server:
         return self
 
     @property
+    def running(self) -> bool:
+        """Whether the process was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """The number of the process."""
         assert self._process is not None

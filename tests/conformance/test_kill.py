@@ -43,18 +43,21 @@ def model() -> Iterator[Model]:
 
 
 @pytest.fixture
-def fresh(model: Model, tmp_path: Path) -> Server:
-    """A server that is not started yet."""
+def fresh(model: Model, tmp_path: Path) -> Iterator[Server]:
+    """A server that is not started yet; whatever happens, it does not outlive the test."""
     (tmp_path / "user_blocks").mkdir()
     (tmp_path / "user_blocks" / "trial.py").write_text(USER_BLOCKS)
     (tmp_path / "temporary").mkdir()
-    return Server(
+    made = Server(
         tmp_path,
         TMPDIR=str(tmp_path / "temporary"),
         LLM_ENDPOINT=model.server.url,
         LLM_MODEL="gpt-x",
         LLM_CONCURRENCY=str(CONCURRENCY),
     )
+    yield made
+    if made.running:
+        made.stop(signal.SIGKILL)
 
 
 @pytest.mark.slow
