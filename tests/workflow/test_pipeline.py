@@ -626,3 +626,18 @@ def test_a_file_is_loaded_as_yaml_or_json(tmp_path: Path) -> None:
 
     assert loaded[0].to_dict() == loaded[1].to_dict()
     assert loaded[0].to_dict()["self"] == "kept"
+
+
+@pytest.mark.row("D10", "A123")
+async def test_metadata_is_the_seeds_own_even_after_a_block_has_changed_the_state(model: ModelServer) -> None:
+    pipeline = Pipeline(
+        "x",
+        [
+            {"type": "TextGenerator", "config": {"user_prompt": "{{ topic }}"}},
+            {"type": "TextGenerator", "config": {"user_prompt": "{{ user }} {{ metadata.user }}"}},
+        ],
+    )
+
+    (outcome,) = await pipeline.run([{"topic": "tides", "user": "unread"}])
+
+    assert outcome.result["user"] == "tides unread"

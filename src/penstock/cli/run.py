@@ -206,7 +206,7 @@ def _interruptible(run: Run) -> Iterator[list[int]]:
 def _summarise(report: RunReport) -> None:
     usage = report.usage
     say(
-        f"{report.generated} records"
+        f"{report.generated} {'record' if report.generated == 1 else 'records'}"
         + (f", {report.failed} refused or failed" if report.failed else "")
         + f" · {usage.input_tokens:,} + {usage.output_tokens:,} tokens, {money(usage.cost)}"
         + f" · {report.calls} calls"

@@ -217,6 +217,11 @@ class Processor:
         for task in self._work_tasks:
             task.cancel()
 
+    def _find_fit(self) -> int:
+        """As many records as the models that are asked take calls; more would only wait, half made."""
+        limits = [model["limit"] for model in self._client.concurrency().values()]
+        return min(max(limits, default=self._most_in_flight) + 1, self._most_in_flight)
+
     @property
     def _going(self) -> bool:
         """Whether more records may begin."""
@@ -232,7 +237,7 @@ class Processor:
         if self._concurrency is None:
             first.add_done_callback(lambda _: self._model_asked.set())
             await self._model_asked.wait()
-        wanted = self._concurrency or self._most_in_flight
+        wanted = self._concurrency or self._find_fit()
         for _ in range(wanted - 1):
             if not self._going:
                 break

@@ -1,13 +1,14 @@
 """Sandboxed Jinja2 for prompts, strict about missing names.
 
-A template sees the state at top level and, so that seeds can be spoken of as such, once more under
-``metadata``. It cannot reach Python, files or other templates, and what it may make and how long it may take
-are bounded, since a state's ``system`` and ``user`` are templates too and nobody has read them.
+A template sees the state at top level and the seed's own variables under ``metadata``. It cannot reach Python,
+files or other templates, and what it may make and how long it may take are bounded, since a state's ``system``
+and ``user`` are templates too and nobody has read them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,13 @@ _MAX_SOURCE = 1_000_000
 _MAX_TAGS = 5_000
 _MAX_KEPT = 64_000
 """Characters of a template that is worth keeping ready."""
+
+
+seed_variables: ContextVar[Mapping[str, Any] | None] = ContextVar("penstock_seed_variables", default=None)
+"""What ``metadata`` stands for while a record is made: its seed's variables, whatever blocks made of them.
+
+Where nobody has set it, and the state has no ``metadata`` of its own, it is the state.
+"""
 
 
 class CompiledTemplate:

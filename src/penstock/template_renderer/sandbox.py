@@ -22,6 +22,7 @@ from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 from penstock.errors import TemplateError
+from penstock.template_renderer import seed_variables
 
 MAX_TEXT = 4_000_000
 """Characters that a template, or any value on the way, may come to."""
@@ -399,7 +400,8 @@ class Program:
         """The text over ``context``; raises TemplateError."""
         names = self._globals | dict(context)
         if self._speaks_of_metadata and "metadata" not in names:
-            names["metadata"] = context
+            variables = seed_variables.get()
+            names["metadata"] = context if variables is None else variables
         sandbox = _sandbox()
         _spent.units = 0
         try:

@@ -26,6 +26,7 @@ from penstock.errors import (
 )
 from penstock.gates import GateRegistry
 from penstock.gates import default_registry as default_gates
+from penstock.template_renderer import seed_variables
 from penstock.workflow.check import load_definition
 from penstock.workflow.snapshot import snapshot
 from penstock.workflow.step import RunContext, Step, StepEvent, StepFailure, to_failure
@@ -228,12 +229,17 @@ class Pipeline:
         outcome = ExecutionResult(
             child.state, list(child.trace), trace_id, context.usage, child.initial or child.state, child.name
         )
-        for step in self.steps[len(child.trace) :]:
-            if not await self._run_step(step, outcome, context):
-                break
-        else:
-            self._settle_output(outcome)
-            logger.info("[%s] Pipeline '%s' completed in %.3fs", trace_id, self.name, time.time() - started)
+        token = seed_variables.set(outcome.initial)
+        try:
+            for step in self.steps[len(child.trace) :]:
+                if not await self._run_step(step, outcome, context):
+                    break
+            else:
+                self._settle_output(outcome)
+                seconds = time.time() - started
+                logger.info("[%s] Pipeline '%s' completed in %.3fs", trace_id, self.name, seconds)
+        finally:
+            seed_variables.reset(token)
         context.usage.start_time, context.usage.end_time = started, time.time()
         outcome.result = snapshot(outcome.result)
         return outcome
@@ -263,20 +269,24 @@ class Pipeline:
         wanted = {last} if only else set(range(1, last + 1))
         state: dict[str, Any] = snapshot(dict(data))
         made = Preview(ExecutionResult(state, [], context.trace_id, context.usage, state), [])
-        for step in self.steps[:last]:
-            if step.number in pins:
-                _add_pinned(step, made.outcome, pins[step.number])
-            elif step.number not in wanted:
-                continue
-            elif step.is_multiplier:
-                await self._preview_child(made, child, context)
-            else:
-                await self._run_step(step, made.outcome, context)
-            if made.outcome.error is not None and len(made.outcome.trace) == len(made.numbers):
-                break
-            made.numbers.append(step.number)
-            if made.outcome.error is not None:
-                break
+        token = seed_variables.set(state)
+        try:
+            for step in self.steps[:last]:
+                if step.number in pins:
+                    _add_pinned(step, made.outcome, pins[step.number])
+                elif step.number not in wanted:
+                    continue
+                elif step.is_multiplier:
+                    await self._preview_child(made, child, context)
+                else:
+                    await self._run_step(step, made.outcome, context)
+                if made.outcome.error is not None and len(made.outcome.trace) == len(made.numbers):
+                    break
+                made.numbers.append(step.number)
+                if made.outcome.error is not None:
+                    break
+        finally:
+            seed_variables.reset(token)
         if made.outcome.error is None and made.numbers and last == len(self.steps):
             self._settle_output(made.outcome)
         context.usage.start_time, context.usage.end_time = started, time.time()
