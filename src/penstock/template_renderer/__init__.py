@@ -1,8 +1,8 @@
 """Sandboxed Jinja2 for prompts, strict about missing names.
 
-A template sees the state at top level and the seed's own variables under ``metadata``. It cannot reach Python,
-files or other templates, and what it may make and how long it may take are bounded, since a state's ``system``
-and ``user`` are templates too and nobody has read them.
+A template sees the state at top level and the seed's own variables under ``metadata``. It cannot reach
+Python, files or other templates, and what it may make and how long it may take are bounded, since a state's
+``system`` and ``user`` are templates too and nobody has read them.
 """
 
 from __future__ import annotations
