@@ -103,12 +103,12 @@ async def _measure(latency: float, seconds: float, clients: int) -> list[Run]:
         async with Connection(service.port) as admin:
             created = await admin.post("/api/pipelines", PIPELINE)
             pipeline_id = created.data["id"]
-            earlier = await admin.begin_job(pipeline_id, "earlier.jsonl", _seeds(0, EARLIER))
-            await _reach(admin, earlier, EARLIER)
+            earlier = await admin.begin_job(pipeline_id, "earlier.jsonl", make_upload(0, EARLIER))
+            await wait_for_records(admin, earlier, EARLIER)
             idle = await _stretch("idle", service, admin, None, seconds, clients, watched=earlier)
 
-            job = await admin.begin_job(pipeline_id, "seeds.jsonl", _seeds(EARLIER, SEEDS))
-            await _reach(admin, job, 1)
+            job = await admin.begin_job(pipeline_id, "seeds.jsonl", make_upload(EARLIER, SEEDS))
+            await wait_for_records(admin, job, 1)
             await asyncio.sleep(WARM_UP)
             name = f"a job, the model at {latency:.0f} ms"
             alone = await _stretch(name + ", nobody watching", service, admin, job, seconds, 0, watched=job)
@@ -155,7 +155,7 @@ def _others() -> float:
     return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK") - tree_cpu(os.getpid())
 
 
-async def _reach(admin: Connection, job: int, least: int) -> None:
+async def wait_for_records(admin: Connection, job: int, least: int) -> None:
     """Wait until the job has made so many records."""
     async with asyncio.timeout(60):
         while (await admin.get(f"/api/jobs/{job}")).data["records_generated"] < least:  # noqa: ASYNC110  another process
@@ -193,7 +193,8 @@ async def _watch(port: int, job: int, reads: Reads, seconds: float) -> None:
                 await asyncio.sleep(due - loop.time())
 
 
-def _seeds(first: int, count: int) -> bytes:
+def make_upload(first: int, count: int) -> bytes:
+    """A seed file of the common work, from the seed with the number ``first``."""
     rows = list(make_seeds(first + count))[first:]
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
