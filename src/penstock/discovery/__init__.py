@@ -13,11 +13,13 @@ from penstock.discovery.config_schema import (
     extract_config_schema,
     find_config_faults,
 )
+from penstock.discovery.registry import Registry
 
 __all__ = [
     "ConfigFault",
     "Discovered",
     "DiscoveryError",
+    "Registry",
     "check_config",
     "discover",
     "extract_config_schema",

@@ -4,85 +4,23 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from penstock.discovery import DiscoveryError, check_config, discover
-from penstock.errors import DefinitionError, GateNotFoundError, PipelineError
+from penstock.discovery import Registry
+from penstock.errors import GateNotFoundError
 from penstock.gates.base import BaseGate
 from penstock.settings import Settings, get_settings
 
-PACKAGES = ("penstock.gates.builtin",)
-ENTRY_POINTS = "penstock.gates"
 
+class GateRegistry(Registry[BaseGate]):
+    """The gates that steps can be held to, by class name; the user's own stand beside blocks."""
 
-class GateRegistry:
-    """The gates that steps can be held to, by class name.
-
-    Looks in penstock's own package, in installed packages with the entry point ``penstock.gates``, and in the
-    folder ``user_blocks``, in this order; the later one of two gates with the same name is used.
-    """
+    kind = "gate"
+    not_found = GateNotFoundError
+    packages = ("penstock.gates.builtin",)
+    entry_points = "penstock.gates"
 
     def __init__(self, user_blocks: Path | None = None) -> None:
-        found = discover(
-            BaseGate,
-            packages=PACKAGES,
-            entry_points=ENTRY_POINTS,
-            folders=[user_blocks] if user_blocks else [],
-        )
-        self._classes = found.classes
-        self.errors: list[dict[str, str]] = [error.to_dict() for error in found.errors]
-
-    def __contains__(self, gate_type: object) -> bool:
-        return gate_type in self._classes
-
-    def list_types(self) -> list[str]:
-        """The class names of all gates, sorted."""
-        return sorted(self._classes)
-
-    def get_class(self, gate_type: str) -> type[BaseGate]:
-        """The gate called ``gate_type``; raises GateNotFoundError."""
-        try:
-            return self._classes[gate_type]
-        except (KeyError, TypeError):
-            raise GateNotFoundError(
-                f"Gate '{gate_type}' not found",
-                detail={"gate_type": gate_type, "available_gates": self.list_types()},
-            ) from None
-
-    def create(self, gate_type: str, config: dict[str, Any] | None = None) -> BaseGate:
-        """A gate with its settings; raises GateNotFoundError, or DefinitionError naming the setting."""
-        cls = self.get_class(gate_type)
-        config = {} if config is None else config
-        check_config(cls, config, f"Gate '{gate_type}'")
-        try:
-            return cls(**config)
-        except PipelineError:
-            raise
-        except Exception as error:  # somebody's own check of their settings
-            raise DefinitionError(
-                f"Gate '{gate_type}' cannot be made with these settings: {error}",
-                detail={"gate_type": gate_type, "error": str(error)},
-            ) from error
-
-    def register(self, cls: type[BaseGate]) -> type[BaseGate]:
-        """Add a gate that was written in place (a notebook, a test); can be used as a decorator."""
-        self._classes[cls.__name__] = cls
-        return cls
-
-    def list_schemas(self) -> list[dict[str, Any]]:
-        """Type, name, description, cost and config_schema of each gate, sorted by type.
-
-        A gate that cannot say becomes one of ``errors``.
-        """
-        schemas = []
-        for gate_type in self.list_types():
-            try:
-                schemas.append(self._classes[gate_type].get_schema())
-            except Exception as error:  # a slip in somebody's class attributes
-                fault = DiscoveryError(gate_type, f"{type(error).__name__}: {error}").to_dict()
-                if fault not in self.errors:
-                    self.errors.append(fault)
-        return schemas
+        super().__init__(BaseGate, user_blocks)
 
 
 def parts_named(gate: BaseGate, first_output: str | None) -> list[str]:
