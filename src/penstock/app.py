@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
-from penstock import __version__, llm
+from penstock import __version__
 from penstock.api import blocks, exports, health, jobs, pipelines, records, templates
 from penstock.api.deps import Services
 from penstock.api.errors import EVERYWHERE, ErrorShield, add_error_handlers, error_responses
@@ -28,11 +28,8 @@ from penstock.blocks.registry import default_registry as default_blocks
 from penstock.errors import ConfigurationError, PipelineError
 from penstock.gates import default_registry as default_gates
 from penstock.jobs.queue import JobQueue
-from penstock.jobs.workshop import Workshop
+from penstock.jobs.workshop import open_workshop
 from penstock.settings import Settings, get_settings
-from penstock.storage.database import Storage
-from penstock.storage.journal import DurableJournal
-from penstock.storage.writer import Writer
 from penstock.templates import TemplateRegistry
 
 ROUTERS = (
@@ -58,26 +55,15 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
         if settings.otel:
             telemetry.start()
             stack.callback(telemetry.shut_down)
-        where = settings.database_url or settings.database_path
-        storage = Storage(where, lock_seconds=settings.database_lock_seconds)
-        await stack.enter_async_context(storage)
-        writer = await stack.enter_async_context(Writer(storage))
-        journal = await stack.enter_async_context(DurableJournal(storage, writer))
-        client = await stack.enter_async_context(llm.Client(settings))
-        workshop = Workshop(settings, storage, writer, journal, client)
+        workshop = await stack.enter_async_context(open_workshop(settings))
         queue = await stack.enter_async_context(JobQueue(workshop))
         yield Services(
-            settings=settings,
-            storage=storage,
-            writer=writer,
-            journal=journal,
-            client=client,
+            workshop=workshop,
             blocks=default_blocks(settings),
             gates=default_gates(settings),
             templates=TemplateRegistry(user_dir=settings.user_templates),
             metrics=metrics or Metrics(),
             telemetry=telemetry,
-            workshop=workshop,
             queue=queue,
             before_delete=[queue.cancel_jobs_of],
         )

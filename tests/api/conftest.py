@@ -103,9 +103,9 @@ def create(client: AsyncClient) -> Callable[..., Awaitable[int]]:
 @pytest.fixture
 async def guarded(settings: Settings) -> AsyncIterator[AsyncClient]:
     """A client of an application that needs the token ``open-sesame-42``."""
-    made = create_app(Settings.model_validate({**settings.model_dump(), "api_token": "open-sesame-42"}))
-    async with open_services(settings, made.state.metrics) as services:
-        services.settings = Settings.model_validate({**settings.model_dump(), "api_token": "open-sesame-42"})
+    locked = Settings.model_validate({**settings.model_dump(), "api_token": "open-sesame-42"})
+    made = create_app(locked)
+    async with open_services(locked, made.state.metrics) as services:
         made.state.services = services
         async with _open_client(made) as opened:
             yield opened

@@ -18,8 +18,6 @@ from penstock.jobs.queue import JobQueue
 from penstock.jobs.workshop import Workshop
 from penstock.settings import Settings
 from penstock.storage.database import Session, Storage
-from penstock.storage.journal import DurableJournal
-from penstock.storage.writer import Writer
 from penstock.templates import TemplateRegistry
 
 
@@ -27,22 +25,32 @@ from penstock.templates import TemplateRegistry
 class Services:
     """Everything that lives as long as the service."""
 
-    settings: Settings
-    storage: Storage
-    writer: Writer
-    journal: DurableJournal
-    client: llm.Client
+    workshop: Workshop
     blocks: BlockRegistry
     gates: GateRegistry
     templates: TemplateRegistry
     metrics: Metrics
     telemetry: Telemetry
-    workshop: Workshop
     queue: JobQueue
     before_delete: list[Callable[[int], Awaitable[None]]] = field(default_factory=list)
     """Called with a pipeline's id before it is deleted; jobs end there what is still running."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the service is told to stop: whoever listens to a job is sent away."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the service was started with."""
+        return self.workshop.settings
+
+    @property
+    def storage(self) -> Storage:
+        """The open database."""
+        return self.workshop.storage
+
+    @property
+    def client(self) -> llm.Client:
+        """The client for models that all of the service shares."""
+        return self.workshop.client
 
 
 async def get_services(request: Request) -> Services:

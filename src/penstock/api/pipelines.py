@@ -98,7 +98,7 @@ class PipelineBody(BaseModel):
         definition = self.model_dump(exclude_unset=True)
         if isinstance(limits := definition.get("constraints"), dict):
             definition["constraints"] = {name: _whole(limit) for name, limit in limits.items()}
-        _refuse_bad_constraints(definition.get("constraints"))
+        Constraints.read(definition.get("constraints"))
         return definition
 
 
@@ -661,18 +661,6 @@ def _read_file(source: str) -> dict[str, Any]:
 def _whole(limit: Any) -> Any:
     """JSON knows one kind of number: a whole one may come as 100.0, and is 100."""
     return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
-
-
-def _refuse_bad_constraints(constraints: Any) -> None:
-    try:
-        Constraints.model_validate({} if constraints is None else constraints)
-    except InvalidModelError as error:
-        fault = error.errors()[0]
-        name = ".".join(map(str, fault["loc"])) or "constraints"
-        raise DefinitionError(
-            f"The constraint {name} cannot be used: {fault['msg']}; give a number, or -1 for no limit.",
-            detail={"constraint": name},
-        ) from error
 
 
 def _variables(seed: dict[str, Any]) -> dict[str, Any]:

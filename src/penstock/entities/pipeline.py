@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from penstock.errors import PipelineError
+from penstock.errors import DefinitionError, PipelineError
 
 _LIMIT: Any = Field(default=None, ge=-1)
 
@@ -26,6 +26,19 @@ class Constraints(BaseModel):
     """Seconds."""
     max_total_cost: float | None = _LIMIT
     """US dollars."""
+
+    @classmethod
+    def read(cls, value: Any) -> Constraints:
+        """The limits of a definition's ``constraints``, which may be null; raises DefinitionError."""
+        try:
+            return cls.model_validate({} if value is None else value)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            name = ".".join(map(str, fault["loc"])) or "constraints"
+            raise DefinitionError(
+                f"The constraint {name} cannot be used: {fault['msg']}; give a number, or -1 for no limit.",
+                detail={"constraint": name},
+            ) from error
 
     def find_exceeded(self, usage: Usage, seconds: float) -> str | None:
         """The name of the first limit that is reached, in the order of the fields; None when all hold."""

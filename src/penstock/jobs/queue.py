@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from penstock import llm
-from penstock.entities import JobStatus, RecordStatus
+from penstock.entities import Constraints, JobStatus, RecordStatus
 from penstock.errors import BadInputError, ConflictError, NotFoundError, PipelineError, StorageError
 from penstock.jobs.processor import Processor, Progress
 from penstock.jobs.seeds import parse_upload
@@ -342,7 +342,7 @@ class JobQueue:
             concurrency=options.get("concurrency"),
             mode=llm.JournalMode.FRESH if options.get("fresh") else llm.JournalMode.NORMAL,
             retry_failed=bool(options.get("retry")),
-            constraints=Pipeline("", [], constraints=newest.definition.get("constraints")).constraints,
+            constraints=Constraints.read(newest.definition.get("constraints")),
         )
         running.processor, running.trouble = processor, None
         if running.wanted is not None:

@@ -103,13 +103,7 @@ def conditions(wanted: RecordFilter, *, postgres: bool) -> list[ColumnElement[bo
     if wanted.ids is not None:
         found.append(table.id.in_(wanted.ids))
     if wanted.text:
-        sought = wanted.text.replace("\0", "")
-        found.append(
-            or_(
-                table.output.icontains(sought, autoescape=True),
-                table.metadata.icontains(sought, autoescape=True),
-            )
-        )
+        found.append(_has_text(wanted.text.replace("\0", ""), postgres=postgres))
     for field in wanted.fields:
         found.extend(_in_postgres(field) if postgres else _in_sqlite(field))
     return found
@@ -121,6 +115,14 @@ def after(keys: Sequence[ColumnElement[Any]], last: Sequence[Any]) -> list[Colum
     if len(keys) == 1:
         return [keys[0] > values[0]]
     return [keys[0] >= values[0], tuple_(*keys) > tuple_(*values)]
+
+
+def _has_text(sought: str, *, postgres: bool) -> ColumnElement[bool]:
+    """SQLite's LIKE does not mind capitals; to have it compare lowered copies would only take longer."""
+    texts = (records.c.output, records.c.metadata)
+    if postgres:
+        return or_(*(text.icontains(sought, autoescape=True) for text in texts))
+    return or_(*(text.contains(sought, autoescape=True) for text in texts))
 
 
 def _in_sqlite(field: FieldFilter) -> Iterator[ColumnElement[bool]]:

@@ -100,7 +100,7 @@ class Pipeline:
             raise DefinitionError(MULTIPLIER_FIRST, detail={"steps": multipliers})
         if multipliers:
             _refuse_unusual(self.steps[0])
-        self.constraints = _read_constraints(extra.get("constraints"))
+        self.constraints = Constraints.read(extra.get("constraints"))
 
     @classmethod
     def load_from_dict(cls, definition: Mapping[str, Any], **registries: Any) -> Pipeline:
@@ -461,20 +461,6 @@ def _refuse_unusual(step: Step) -> None:
             f"Step 1 ({step.type}) multiplies; put its gates, heal and samples on a step after it.",
             detail={"step": 1},
         )
-
-
-def _read_constraints(value: Any) -> Constraints:
-    from pydantic import ValidationError as InvalidModelError
-
-    try:
-        return Constraints.model_validate(value or {})
-    except InvalidModelError as error:
-        fault = error.errors()[0]
-        name = ".".join(map(str, fault["loc"])) or "constraints"
-        raise DefinitionError(
-            f"The constraint {name} cannot be used: {fault['msg']}; give a number, or -1 for no limit.",
-            detail={"constraint": name},
-        ) from error
 
 
 def _read_seed(seed: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
