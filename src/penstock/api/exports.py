@@ -178,6 +178,7 @@ async def _gather(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         if size >= _CHUNK:
             yield _clean(waiting)
             waiting, size = [], 0
+            await asyncio.sleep(0)  # a client that reads fast must not keep everyone else waiting
     if waiting:
         yield _clean(waiting)
 
