@@ -8,6 +8,7 @@ over HTTP, from a service that has just been started.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import http.client
 import json
 import random
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import uvloop
@@ -74,6 +75,8 @@ class Exported:
     seconds: float
     memory: float
     """MB that the service held at its peak."""
+    meanwhile: list[float]
+    """How long others waited for a first page, in ms."""
 
 
 def main() -> int:
@@ -103,7 +106,7 @@ def _run(folder: Path, arguments: argparse.Namespace) -> int:
             print(f"filled in {time.monotonic() - started:.0f} s", file=sys.stderr)
         with Service(folder, mock.endpoint) as service:
             answered = uvloop.run(_ask(service, arguments.records, arguments.rounds))
-            exported = None if arguments.no_export else _export(service)
+            exported = None if arguments.no_export else uvloop.run(_export(service))
         size = service.database.stat().st_size
     text = _render(answered, exported, arguments.records, size)
     print(text)
@@ -230,20 +233,31 @@ async def _ask(service: Service, records: int, rounds: int) -> list[Answered]:
     return answered
 
 
-def _export(service: Service) -> Exported:
+async def _export(service: Service) -> Exported:
     service.forget_peak()
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=600)
     started = time.perf_counter()
+    export = asyncio.create_task(asyncio.to_thread(_download, service.port))
+    meanwhile = []
+    async with Connection(service.port) as other:
+        while not export.done():
+            meanwhile.append((await other.get("/api/records?limit=20&trace=false")).seconds * 1000)
+            await asyncio.sleep(0.2)
+    rows, size = await export
+    seconds = time.perf_counter() - started
+    print(f"export: {rows / seconds:,.0f} rows/s, {service.peak_memory:.0f} MB", file=sys.stderr)
+    return Exported(rows, size, seconds, service.peak_memory, meanwhile)
+
+
+def _download(port: int) -> tuple[int, int]:
+    """Rows and bytes of everything."""
     rows = size = 0
-    with closing(connection):
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=600)) as connection:
         connection.request("GET", "/api/export")
         answer = connection.getresponse()
         while chunk := answer.read1(2**20):
             rows += chunk.count(b"\n")
             size += len(chunk)
-    seconds = time.perf_counter() - started
-    print(f"export: {rows / seconds:,.0f} rows/s, {service.peak_memory:.0f} MB", file=sys.stderr)
-    return Exported(rows, size, seconds, service.peak_memory)
+    return rows, size
 
 
 def _render(answered: list[Answered], exported: Exported | None, records: int, size: int) -> str:
@@ -272,7 +286,8 @@ def _render(answered: list[Answered], exported: Exported | None, records: int, s
             f"Export of {exported.rows:,} records as JSONL ({exported.size / 2**30:.2f} GB): "
             f"{exported.rows / exported.seconds:,.0f} rows/s, {exported.seconds:.0f} s; the service held "
             f"{exported.memory:.0f} MB at most (target < {EXPORT_MB:.0f} MB: "
-            f"{_met(exported.memory, EXPORT_MB)})."
+            f"{_met(exported.memory, EXPORT_MB)}). Meanwhile a page of 20 records took others "
+            f"{median(exported.meanwhile):.0f} ms, p95 {quantiles(exported.meanwhile, n=20)[-1]:.0f} ms."
         )
     return "\n\n".join(parts) + "\n"
 
