@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 
 from penstock import __version__
 from penstock.api import blocks, exports, health, jobs, pipelines, records, templates
-from penstock.api.deps import Services
+from penstock.api.deps import Observations, Services
 from penstock.api.errors import EVERYWHERE, ErrorShield, add_error_handlers, error_responses
 from penstock.api.logging import keep_secret, set_up_logging
 from penstock.api.metrics import Metrics, Observer
@@ -56,14 +56,14 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
             telemetry.start()
             stack.callback(telemetry.shut_down)
         workshop = await stack.enter_async_context(open_workshop(settings))
-        queue = await stack.enter_async_context(JobQueue(workshop))
+        observed = Observations(metrics or Metrics(), telemetry)
+        queue = await stack.enter_async_context(JobQueue(workshop, observed.note))
         yield Services(
             workshop=workshop,
+            observed=observed,
             blocks=default_blocks(settings),
             gates=default_gates(settings),
             templates=TemplateRegistry(user_dir=settings.user_templates),
-            metrics=metrics or Metrics(),
-            telemetry=telemetry,
             queue=queue,
             before_delete=[queue.cancel_jobs_of],
         )

@@ -179,3 +179,12 @@ async def test_a_secret_that_a_provider_repeats_does_not_come_out(
 
     assert all("your key is" in text for text in texts)
     assert not any("0123456789" in text for text in texts)
+
+
+async def test_what_a_job_uses_is_counted_in_the_metrics(client: AsyncClient, create: Create) -> None:
+    job_id = await _begin(client, await create(ECHO), 3)
+
+    await _wait(client, job_id, "completed")
+    metrics = (await client.get("/metrics")).text
+
+    assert 'penstock_executions_total{outcome="completed"} 3.0' in metrics

@@ -13,12 +13,26 @@ from penstock import llm
 from penstock.api.metrics import Metrics
 from penstock.api.telemetry import Telemetry
 from penstock.blocks.registry import BlockRegistry
+from penstock.entities import ExecutionResult
 from penstock.gates import GateRegistry
 from penstock.jobs.queue import JobQueue
 from penstock.jobs.workshop import Workshop
 from penstock.settings import Settings
 from penstock.storage.database import Session, Storage
 from penstock.templates import TemplateRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Where executions are counted, and sent on as spans, whoever asked for them."""
+
+    metrics: Metrics
+    telemetry: Telemetry
+
+    def note(self, pipeline: str, result: ExecutionResult) -> None:
+        """Note an execution of the pipeline of that name."""
+        self.metrics.count_usage(result.usage, failed=result.error is not None)
+        self.telemetry.record(pipeline, result)
 
 
 @dataclass(slots=True)
@@ -29,8 +43,7 @@ class Services:
     blocks: BlockRegistry
     gates: GateRegistry
     templates: TemplateRegistry
-    metrics: Metrics
-    telemetry: Telemetry
+    observed: Observations
     queue: JobQueue
     before_delete: list[Callable[[int], Awaitable[None]]] = field(default_factory=list)
     """Called with a pipeline's id before it is deleted; jobs end there what is still running."""
@@ -46,6 +59,11 @@ class Services:
     def storage(self) -> Storage:
         """The open database."""
         return self.workshop.storage
+
+    @property
+    def metrics(self) -> Metrics:
+        """The counters behind ``/metrics``."""
+        return self.observed.metrics
 
     @property
     def client(self) -> llm.Client:

@@ -19,7 +19,7 @@ from penstock.api.errors import InvalidBodyError, error_responses
 from penstock.api.logging import redact_known
 from penstock.api.routing import Json, RowId, make_router
 from penstock.api.templates import find_template
-from penstock.entities import Constraints, ExecutionResult
+from penstock.entities import Constraints
 from penstock.errors import BadInputError, BlockNotFoundError, DefinitionError, PipelineError
 from penstock.storage import pipelines
 from penstock.storage.entities import StoredPipeline
@@ -481,7 +481,7 @@ async def execute_pipeline(
     with llm.use_client(services.client):
         made = [result async for result in pipeline.stream(initial_state)]
     for result in made:
-        _count(services, stored.name, result)
+        services.observed.note(stored.name, result)
     whole = made[0] if made and not made[0].child else None  # a multiplier that failed made no child
     if whole is None:
         return _Outcome({"results": [result.to_dict() for result in made]})
@@ -512,7 +512,7 @@ async def preview_pipeline(pipeline_id: RowId, body: PreviewBody, services: Serv
             pins=_read_pins(body.pins),
             child=body.child,
         )
-    _count(services, stored.name, made.outcome)
+    services.observed.note(stored.name, made.outcome)
     facts = made.outcome.to_dict()
     steps = [
         {
@@ -673,8 +673,3 @@ def _read_pins(pins: Mapping[str, dict[str, Any]]) -> dict[int, dict[str, Any]]:
     if wrong := [number for number in pins if not (number.isascii() and number.isdigit())]:
         raise BadInputError("Pins go by the number of the step.", detail={"pins": wrong})
     return {int(number): outputs for number, outputs in pins.items()}
-
-
-def _count(services: Services, name: str, result: ExecutionResult) -> None:
-    services.metrics.count_usage(result.usage, failed=result.error is not None)
-    services.telemetry.record(name, result)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
 from penstock import llm
-from penstock.entities import Constraints, JobStatus, RecordStatus
+from penstock.entities import Constraints, ExecutionResult, JobStatus, RecordStatus
 from penstock.errors import BadInputError, ConflictError, NotFoundError, PipelineError, StorageError
 from penstock.jobs.processor import Processor, Progress
 from penstock.jobs.seeds import parse_upload
@@ -64,8 +64,12 @@ class JobQueue:
     that the next process takes it up.
     """
 
-    def __init__(self, workshop: Workshop) -> None:
+    def __init__(
+        self, workshop: Workshop, on_result: Callable[[str, ExecutionResult], None] | None = None
+    ) -> None:
+        """``on_result`` hears of each record's execution, with the pipeline's name: for metrics and spans."""
         self.workshop = workshop
+        self._on_result = on_result or (lambda _name, _result: None)
         self._running: dict[int, RunningJob] = {}
         self._wake = asyncio.Event()
         self._feed = asyncio.Condition()
@@ -343,6 +347,7 @@ class JobQueue:
             mode=llm.JournalMode.FRESH if options.get("fresh") else llm.JournalMode.NORMAL,
             retry_failed=bool(options.get("retry")),
             constraints=Constraints.read(newest.definition.get("constraints")),
+            on_record=lambda _, result: self._on_result(pipeline.name, result),
         )
         running.processor, running.trouble = processor, None
         if running.wanted is not None:
