@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 os.environ["DATABASE_PATH"] = "data/test_qa_records.db"  # before anything of penstock is imported
@@ -78,3 +79,12 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
     async with Client(settings) as client:
         with use_client(client):
             yield client
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """Undo what a command did to the log of this process, so that the next test hears it again."""
+    log = logging.getLogger("penstock")
+    before = log.propagate, log.level, list(log.handlers)
+    yield
+    log.propagate, log.level, log.handlers = before
