@@ -421,9 +421,9 @@ class Processor:
         elif result.error is None:
             self._refused_in_a_row = 0
         self._recent.append(result.error is not None and not refused)
-        broken = sum(self._recent)
         if result.error is None:
             return
+        broken = sum(self._recent)
         if len(self._recent) == _ERROR_WINDOW and broken > _ERROR_WINDOW // 2:
             self.stop(
                 JobStatus.STOPPED,

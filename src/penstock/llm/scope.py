@@ -7,8 +7,7 @@ is added to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -66,11 +65,20 @@ def current_scope() -> CallScope | None:
     return _scope.get()
 
 
-@contextmanager
-def scope(call_scope: CallScope) -> Iterator[CallScope]:
-    """Make ``call_scope`` the one that calls inside the ``with`` belong to."""
-    token = _scope.set(call_scope)
-    try:
-        yield call_scope
-    finally:
-        _scope.reset(token)
+class scope:  # noqa: N801 (used as a function is: ``with scope(...)``)
+    """Make a scope the one that calls inside the ``with`` belong to.
+
+    A class, and no ``@contextmanager``, since it is entered for every call of every record.
+    """
+
+    __slots__ = ("_scope", "_token")
+
+    def __init__(self, call_scope: CallScope) -> None:
+        self._scope = call_scope
+
+    def __enter__(self) -> CallScope:
+        self._token = _scope.set(self._scope)
+        return self._scope
+
+    def __exit__(self, *_: object) -> None:
+        _scope.reset(self._token)

@@ -33,6 +33,9 @@ from penstock.workflow.step import RunContext, Step, StepEvent, StepFailure, to_
 
 logger = logging.getLogger("penstock.workflow")
 
+_NOBODY = RunContext()
+"""The context of an execution that nobody keeps, and nobody listens to."""
+
 MULTIPLIER_FIRST = "Multiplier block must be first in pipeline"
 ONE_MULTIPLIER = "Only one multiplier block allowed per pipeline"
 
@@ -220,10 +223,9 @@ class Pipeline:
 
         Raises StorageError when the journal cannot be kept.
         """
-        context = replace(context, usage=Usage()) if context else RunContext()
+        trace_id = str(uuid.uuid4())
+        context = (context or _NOBODY).for_child(child.name, trace_id)
         context.usage.add(child.usage)
-        context.trace_id = trace_id = str(uuid.uuid4())
-        context.sample = context.sample._replace(child=child.name)
         started = time.time()
         logger.info("[%s] Starting pipeline '%s' with %d blocks", trace_id, self.name, len(self.steps))
         outcome = ExecutionResult(

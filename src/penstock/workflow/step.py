@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from penstock import llm
 from penstock.blocks.base import BaseMultiplierBlock
@@ -23,8 +23,7 @@ MAX_SAMPLES = 100
 """The most samples of one step; more is a slip of the finger."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepEvent:
+class StepEvent(NamedTuple):
     """News of a step, for whoever listens to an execution."""
 
     kind: Literal["started", "finished"]
@@ -50,6 +49,21 @@ class RunContext:
     on_step: Callable[[StepEvent], None] | None = None
     on_call: Callable[[], None] | None = None
     """Told when a model is about to be asked."""
+
+    def for_child(self, child: str, trace_id: str) -> RunContext:
+        """The same for one child's execution, with a usage of its own."""
+        sample = self.sample if self.sample.child == child else self.sample._replace(child=child)
+        return RunContext(
+            trace_id,
+            sample,
+            self.journal,
+            self.mode,
+            Usage(),
+            self.retry_from,
+            self.round,
+            self.on_step,
+            self.on_call,
+        )
 
 
 class StepFailure(Exception):  # noqa: N818 (never leaves this floor: it carries a step's entry past the raise)
@@ -157,7 +171,8 @@ class Step:
         index: int,
     ) -> dict[str, Any]:
         again = context.round if context.retry_from is not None and self.number >= context.retry_from else 0
-        sample = context.sample._replace(step=self.number, attempt=attempt.number, index=index, round=again)
+        seed, repetition, child, *_ = context.sample
+        sample = llm.Sample(seed, repetition, child, self.number, attempt.number, index, again)
         with llm.scope(llm.CallScope(sample, context.journal, context.mode, usage, calls, context.on_call)):
             if attempt.number > 1:
                 made = await self.block.regenerate(snapshot(state), attempt)
