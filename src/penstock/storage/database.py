@@ -130,7 +130,11 @@ class Storage:
             if self.in_memory:  # one connection for all, so one transaction at a time
                 await stack.enter_async_context(self._memory_turn)
             try:
-                connection = await stack.enter_async_context(engine.connect())
+                if self.is_postgres:
+                    connection = await stack.enter_async_context(engine.connect())
+                else:  # SQLAlchemy's `with` closes in a task of its own, which has to wait for its turn
+                    connection = await engine.connect()
+                    stack.push_async_callback(connection.close)
                 await stack.enter_async_context(connection.begin())
             except OSError as error:  # asyncpg's, when there is no server
                 raise StorageError(f"Cannot reach the database {self.name}: {error}") from error
@@ -183,7 +187,7 @@ class Storage:
             engine = create_async_engine(
                 self.url,
                 pool_size=_READERS,
-                max_overflow=0,
+                max_overflow=_READERS,
                 pool_use_lifo=True,
                 connect_args=self.connect_arguments,
             )
