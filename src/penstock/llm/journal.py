@@ -29,7 +29,7 @@ class Journal(Protocol):
         ...
 
     async def save(self, key: bytes, value: bytes) -> None:
-        """Keep a call; returns when it is safe on disk."""
+        """Keep a call; returns when it outlives this process."""
         ...
 
 

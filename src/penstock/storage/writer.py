@@ -31,7 +31,15 @@ from penstock.storage.tables import jobs, journal, records, to_text
 UPDATE_DELAY = 0.25
 """Seconds that a job's progress may wait for a group to go with."""
 
+_AT_ONCE = 8
+"""How many are told at a time that theirs is written: all go on at once with the next record, and whoever asks
+the service for something has to wait until they have."""
+
 _SPENT = ("input_tokens", "output_tokens", "cached_tokens", "llm_calls", "journal_hits", "cost")
+
+_FOR_A_KILL = "PRAGMA synchronous=NORMAL"
+_FOR_A_POWER_CUT = "PRAGMA synchronous=FULL"
+"""What a group of calls, and any other group, has to survive: without a wait for the disk, and with one."""
 
 _Waiter = asyncio.Future[None]
 
@@ -56,6 +64,11 @@ class _Group:
     def empty(self) -> bool:
         """Whether there is nothing to write and nobody waits."""
         return not (self.size or self.waiters)
+
+    @property
+    def only_calls(self) -> bool:
+        """Whether nothing but finished calls goes into the transaction."""
+        return not (self.records or self.updates or self.waiters)
 
     def everyone(self) -> list[_Waiter]:
         """All who wait for the group."""
@@ -130,7 +143,11 @@ class Writer:
         await waiter
 
     async def save_call(self, key: bytes, value: bytes) -> None:
-        """Keep a finished model call; returns when it is safe on disk. Raises StorageError."""
+        """Keep a finished model call; returns when it outlives this process. Raises StorageError.
+
+        Calls do not wait for the disk as records do: a power cut may take those of the last moment, which are
+        then made again, but never a call whose record was acknowledged.
+        """
         waiter = self._enter()
         self._next.calls.append((key, value))
         self._next.call_waiters.append(waiter)
@@ -183,7 +200,11 @@ class Writer:
                 await self._urgent.wait()
 
     async def _settle(self, group: _Group) -> None:
-        """Write the group, and tell everyone how it went."""
+        """Write the group, its calls first, and tell everyone how it went."""
+        if group.calls and group.size > len(group.calls):
+            calls = _Group(calls=group.calls, call_waiters=group.call_waiters)
+            group.calls, group.call_waiters = [], []
+            await self._settle(calls)
         try:
             with self._storage.translating():
                 await self._sink.write(group)
@@ -198,9 +219,11 @@ class Writer:
             _tell(group, StorageError(f"Writing failed: {error!r}"))
             raise
         else:
-            for waiter in group.everyone():
+            for number, waiter in enumerate(group.everyone(), start=1):
                 if not waiter.done():
                     waiter.set_result(None)
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
 
 def _tell(group: _Group, error: StorageError) -> None:
@@ -322,6 +345,7 @@ class _SqliteSink:
         connection = self._connection
         if connection is None:
             raise StorageError("The writer is closed.")
+        connection.execute(_FOR_A_KILL if group.only_calls else _FOR_A_POWER_CUT)
         connection.execute("BEGIN IMMEDIATE")
         try:
             self._record.insert(connection, group.records)
