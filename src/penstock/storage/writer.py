@@ -32,8 +32,8 @@ UPDATE_DELAY = 0.25
 """Seconds that a job's progress may wait for a group to go with."""
 
 _AT_ONCE = 8
-"""How many are told at a time that theirs is written: all go on at once with the next record, and whoever asks
-the service for something has to wait until they have."""
+"""How many are told at a time that theirs is written: they go on at once with the next record, and whoever
+asks the service for something has to wait until they have."""
 
 _SPENT = ("input_tokens", "output_tokens", "cached_tokens", "llm_calls", "journal_hits", "cost")
 
