@@ -90,7 +90,7 @@ def listens(base_url: str) -> bool:
 async def wait_until_silent(base_url: str) -> None:
     """Return when nothing listens any more; fail after half a minute."""
     async with asyncio.timeout(30):
-        while listens(base_url):  # noqa: ASYNC110  another process ends, and no event of ours tells
+        while listens(base_url):
             await asyncio.sleep(0.05)
 
 

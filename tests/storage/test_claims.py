@@ -99,7 +99,7 @@ async def test_a_killed_process_lets_go_at_once(where: str | Path) -> None:
         child.send_signal(signal.SIGKILL)
         await child.wait()
         async with asyncio.timeout(20):  # a server notices a moment later
-            while await is_claimed(storage, 3):  # noqa: ASYNC110  what is waited for is in another process
+            while await is_claimed(storage, 3):
                 await asyncio.sleep(0.01)
 
         await _claim(storage, 3)
