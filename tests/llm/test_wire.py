@@ -289,3 +289,17 @@ def _make_certificate(folder: Path) -> tuple[Path, Path]:
         capture_output=True,
     )
     return certificate, key
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://api.example.com/v1/chat/completions", b"api.example.com"),
+        ("https://api.example.com:443/v1", b"api.example.com"),
+        ("http://api.example.com:8080/v1", b"api.example.com:8080"),
+        ("http://[::1]:8080/v1", b"[::1]:8080"),
+        ("https://bücher.example/v1", b"xn--bcher-kva.example"),
+    ],
+)
+def test_the_host_is_named_as_servers_expect_it(url: str, host: bytes) -> None:
+    assert Wire(url, HEADERS)._head.split(b"\r\n")[1] == b"Host: " + host

@@ -21,6 +21,7 @@ LARGEST_ANSWER = 64 * 2**20
 _LARGEST_HEAD = 64 * 2**10
 _SLICE = 2**18
 _MEMBER_OF_PATH = "/%:@!$&'()*+,;=~-._"
+_HTTP, _HTTPS = 80, 443
 _ANY_ZLIB = 47
 """zlib's word for: gzip or deflate, see for yourself."""
 
@@ -54,7 +55,9 @@ class Wire:
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self.host, self._port, self._tls, path = _split(url)
         host = f"[{self.host}]" if ":" in self.host else self.host
-        lines = {"Host": f"{host}:{self._port}", **headers, "Accept-Encoding": "identity"}
+        if self._port != (_HTTPS if self._tls else _HTTP):
+            host = f"{host}:{self._port}"
+        lines = {"Host": host, **headers, "Accept-Encoding": "identity"}
         head = "".join(f"{name}: {_checked(name, value)}\r\n" for name, value in lines.items())
         self._head = f"POST {path} HTTP/1.1\r\n{head}Content-Length: ".encode("latin-1")
         self._idle: dict[_Connection, None] = {}
@@ -264,7 +267,7 @@ def _split(url: str) -> tuple[str, int, bool, str]:
     """Host, port, whether to encrypt, and what to post to."""
     try:
         parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = parts.port or (_HTTPS if parts.scheme == "https" else _HTTP)
         host = parts.hostname or ""
         host = host if host.isascii() else host.encode("idna").decode()
     except (ValueError, UnicodeError) as error:
