@@ -219,11 +219,16 @@ class Writer:
             _tell(group, StorageError(f"Writing failed: {error!r}"))
             raise
         else:
-            for number, waiter in enumerate(group.everyone(), start=1):
-                if not waiter.done():
-                    waiter.set_result(None)
-                if number % _AT_ONCE == 0:
-                    await asyncio.sleep(0)
+            _wake(asyncio.get_running_loop(), group.everyone())
+
+
+def _wake(loop: asyncio.AbstractEventLoop, waiters: list[_Waiter]) -> None:
+    """Tell some that theirs is written, and the others in the next turns of the loop."""
+    for waiter in waiters[:_AT_ONCE]:
+        if not waiter.done():
+            waiter.set_result(None)
+    if len(waiters) > _AT_ONCE:
+        loop.call_soon(_wake, loop, waiters[_AT_ONCE:])
 
 
 def _tell(group: _Group, error: StorageError) -> None:
