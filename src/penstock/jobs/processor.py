@@ -25,6 +25,8 @@ logger = logging.getLogger("penstock.jobs")
 
 _ROW_EVERY = 0.1
 """Seconds between two writings of a job's own row while it runs."""
+_WORKERS_A_PLACE = 2
+"""While one worker makes a record, another may wait until its own is on disk."""
 _ERROR_WINDOW = 20
 """When more than half of this many records in a row end in errors, something is broken and the job stops."""
 _REFUSAL_WINDOW = 100
@@ -177,6 +179,7 @@ class Processor:
         self._recent: deque[bool] = deque(maxlen=_ERROR_WINDOW)
         self._refused_in_a_row = 0
         self._row_written = 0.0
+        self._places = asyncio.Semaphore(1)
         self._work_tasks: list[asyncio.Task[None]] = []
 
     async def process(self, seeds: Iterable[Seed]) -> JobStatus:
@@ -239,16 +242,22 @@ class Processor:
             await self._model_asked.wait()
         wanted = self._concurrency or self._find_fit()
         for _ in range(wanted - 1):
+            self._places.release()
+        for _ in range(_WORKERS_A_PLACE * wanted - 1):
             if not self._going:
                 break
             self._work_tasks.append(group.create_task(self._work()))
 
     async def _work(self) -> None:
-        while (unit := await self._take()) is not None:
-            try:
-                result = await self._pipeline.run_child(unit.child, unit.context)
-            finally:
-                self.progress.in_flight -= 1
+        """Make records, each while holding one of the places; waiting for the disk takes up none."""
+        while True:
+            async with self._places:
+                if (unit := await self._take()) is None:
+                    return
+                try:
+                    result = await self._pipeline.run_child(unit.child, unit.context)
+                finally:
+                    self.progress.in_flight -= 1
             await self._keep(unit, result)
 
     async def _take(self) -> _Unit | None:
