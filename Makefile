@@ -59,8 +59,8 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet -
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 
 lock: $(BIN)/uv  ## Lock files anew
-	$(COMPILE) --all-extras --group dev pyproject.toml -o requirements-dev.lock
-	$(COMPILE) --extra embedded -c requirements-dev.lock pyproject.toml -o requirements.lock
+	$(COMPILE) --all-extras --group weights --group dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --extra embedded --group weights -c requirements-dev.lock pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf $(VENV) demo
