@@ -34,7 +34,8 @@ async def export_job(
     """
     wanted = RecordFilter(job_id=job.id, statuses=_read_statuses(statuses))
     facts = await _describe(storage, job)
-    found = records.stream_records(storage, wanted, order="identity")
+    # Records of a database's first layout have no identity to be ordered by.
+    found = records.stream_records(storage, wanted, order="id" if job.options is None else "identity")
     report = await export_dataset(found, target, form, mapping, facts)
     return {"rows": report.rows, "bytes": report.bytes, "skipped": report.skipped, "path": str(target)}
 
