@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.cli.output import json_option, print_json, say
+from penstock.cli.output import FOUND, WELL, json_option, print_json, say
 from penstock.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -61,7 +62,10 @@ def export(
     if as_json:
         print_json(report)
     else:
-        say(f"{report['rows']} records as {form}: {report['path']}")
+        say(f"{report['rows']} {'record' if report['rows'] == 1 else 'records'} as {form}: {report['path']}")
+    if not report["rows"]:
+        say("Nothing was exported: the job has no record in these states.")
+    sys.exit(WELL if report["rows"] else FOUND)
 
 
 def _read_mapping(pairs: tuple[str, ...]) -> dict[str, str] | None:
