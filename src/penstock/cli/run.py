@@ -209,7 +209,7 @@ def _summarise(report: RunReport) -> None:
         f"{report.generated} {'record' if report.generated == 1 else 'records'}"
         + (f", {report.failed} refused or failed" if report.failed else "")
         + f" · {usage.input_tokens:,} + {usage.output_tokens:,} tokens, {money(usage.cost)}"
-        + f" · {report.calls} calls"
+        + f" · {report.calls} {'call' if report.calls == 1 else 'calls'}"
         + (f", {report.journal_hits} more from the journal" if report.journal_hits else "")
         + f" · {duration(report.seconds)}"
     )
