@@ -180,6 +180,7 @@ class Processor:
         self._refused_in_a_row = 0
         self._row_written = 0.0
         self._places = asyncio.Semaphore(1)
+        self._broken = False
         self._work_tasks: list[asyncio.Task[None]] = []
 
     async def process(self, seeds: Iterable[Seed]) -> JobStatus:
@@ -228,7 +229,7 @@ class Processor:
     @property
     def _going(self) -> bool:
         """Whether more records may begin."""
-        return self.status is JobStatus.RUNNING and not self._cancelled
+        return self.status is JobStatus.RUNNING and not self._cancelled and not self._broken
 
     async def _start_workers(self, group: asyncio.TaskGroup) -> None:
         """Start one worker, and the rest as soon as it waits for a model.
@@ -256,6 +257,9 @@ class Processor:
                     return
                 try:
                     result = await self._pipeline.run_child(unit.child, unit.context)
+                except BaseException:
+                    self._broken = True  # before the place is free: nobody is to begin with it any more
+                    raise
                 finally:
                     self.progress.in_flight -= 1
             await self._keep(unit, result)
