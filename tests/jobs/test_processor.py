@@ -380,6 +380,7 @@ async def test_whoever_cancels_the_task_of_a_run_is_obeyed(settings: Settings, m
 async def test_a_database_that_gives_way_ends_the_run_and_the_next_one_finishes_it(
     settings: Settings, model: ModelServer, tmp_path: Path
 ) -> None:
+    model.latency = 0.1  # so that the run is still going on when the disk is full
     output = tmp_path / "out.jsonl"
     pipeline = build(ASK)
     async with open_run(pipeline, numbered(20), RunOptions(output, concurrency=2), settings=settings) as made:
@@ -389,10 +390,12 @@ async def test_a_database_that_gives_way_ends_the_run_and_the_next_one_finishes_
         with pytest.raises(StorageError, match="no room left"):
             await going
     await execute(settings, ROOM_AGAIN)
+    model.latency = 0.0
 
     report = await run(pipeline, numbered(20), settings, output)
 
     assert report.status is JobStatus.COMPLETED
     assert [line["id"] for line in read_lines(output)] == [f"{n}.0" for n in range(20)]
     assert len(await read_records(settings)) == 20
-    assert len(model.requests) == 20
+    assert len({request["body"]["messages"][-1]["content"] for request in model.requests}) == 20
+    assert len(model.requests) <= 20 + 2  # no finished call again, only the two that were in flight
