@@ -350,6 +350,7 @@ async def test_stopping_finishes_what_is_in_flight(settings: Settings, model: Mo
 async def test_cancelling_ends_at_once_and_keeps_what_was_finished(
     settings: Settings, model: ModelServer
 ) -> None:
+    model.latency = 0.03
     async with open_run(build(ASK), numbered(50), RunOptions(concurrency=4), settings=settings) as made:
         going = asyncio.create_task(made.process())
         await until(lambda: made.progress.made >= 8)
