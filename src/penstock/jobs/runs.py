@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -346,8 +345,3 @@ def _as_seed(seed: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(seed.get("metadata"), Mapping) and seed.keys() <= {"metadata", "repetitions"}:
         return dict(seed)
     return {"metadata": dict(seed)}
-
-
-def first_states(seeds: SeedSource, count: int) -> list[dict[str, Any]]:
-    """The variables of the first seeds, for a dry run."""
-    return [dict(seed.metadata) for seed in islice(seeds, count)]

@@ -117,7 +117,7 @@ class DurableJournal:
         return await answer
 
     async def save(self, key: bytes, value: bytes) -> None:
-        """Keep a call; returns when it is safe on disk. Raises StorageError."""
+        """Keep a call; returns when it outlives this process. Raises StorageError."""
         await self._writer.save_call(key, value)
         if self._room <= 0:
             self._filters.append(KeyFilter(2 * self._filters[-1].capacity))
