@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from penstock.blocks.base import BaseBlock
-from penstock.discovery import check_config, discover, extract_config_schema, find_config_faults
+from penstock.discovery import check_config, discover, extract_config_schema, find_config_issues
 from penstock.errors import DefinitionError
 from penstock.gates.base import BaseGate
 
@@ -286,7 +286,7 @@ def test_other_settings_are_welcome_where_init_takes_any() -> None:
     ],
 )
 def test_settings_that_fit_are_let_through(config: dict[str, Any]) -> None:
-    assert find_config_faults(Probe, config) == []
+    assert find_config_issues(Probe, config) == []
 
 
 @pytest.mark.row("A72", "A73")
@@ -322,7 +322,7 @@ def test_settings_that_do_not_fit_are_named(config: Any, sentence: str) -> None:
 
 
 def test_all_faults_are_told_and_the_place_is_the_callers() -> None:
-    faults = find_config_faults(Probe, {"txt": 1, "number": "x", "flag": 1}, "Step 2 (Probe)")
+    faults = find_config_issues(Probe, {"txt": 1, "number": "x", "flag": 1}, "Step 2 (Probe)")
 
     assert [(fault.kind, fault.key) for fault in faults] == [
         ("unknown", "txt"),

@@ -24,10 +24,10 @@ from penstock.app import create_app
 from penstock.blocks.registry import BlockRegistry
 from penstock.cli import penstock
 from penstock.entities import Constraints
+from penstock.exports import FORMATS
 from penstock.gates import Decay, GateRegistry, HealPolicy, Ramp, Schedule
-from penstock.jobs.seeds import SeedSource, open_seeds
+from penstock.seeds import SeedSource, open_seeds
 from penstock.settings import Settings, get_settings
-from penstock.storage.exports import FORMATS
 from penstock.templates import TemplateRegistry
 from penstock.workflow import Pipeline, check
 from support.model_server import ModelServer

@@ -19,16 +19,17 @@ from penstock import __version__
 from penstock.api import blocks, exports, health, jobs, pipelines, records, templates
 from penstock.api.deps import Observations, Services
 from penstock.api.errors import EVERYWHERE, ErrorShield, add_error_handlers, error_responses
-from penstock.api.logging import keep_secret, set_up_logging
+from penstock.api.logging import set_up_logging
 from penstock.api.metrics import Metrics, Observer
 from penstock.api.pages import add_pages
-from penstock.api.security import COOKIE, Guard, Policy, is_loopback, refuse_open_door
+from penstock.api.security import COOKIE, Guard, Policy, is_loopback, require_token_for_public_bind
 from penstock.api.telemetry import Telemetry
 from penstock.blocks.registry import default_registry as default_blocks
 from penstock.errors import ConfigurationError, PipelineError
 from penstock.gates import default_registry as default_gates
 from penstock.jobs.queue import JobQueue
-from penstock.jobs.workshop import open_workshop
+from penstock.jobs.resume import open_runtime
+from penstock.redaction import register_secrets
 from penstock.settings import Settings, get_settings
 from penstock.templates import TemplateRegistry
 
@@ -61,11 +62,11 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
         if settings.otel:
             telemetry.start()
             stack.callback(telemetry.shut_down)
-        workshop = await stack.enter_async_context(open_workshop(settings))
+        runtime = await stack.enter_async_context(open_runtime(settings))
         observed = Observations(metrics or Metrics(), telemetry)
-        queue = await stack.enter_async_context(JobQueue(workshop, observed.note))
+        queue = await stack.enter_async_context(JobQueue(runtime, observed.note))
         yield Services(
-            workshop=workshop,
+            runtime=runtime,
             observed=observed,
             blocks=default_blocks(settings),
             gates=default_gates(settings),
@@ -100,7 +101,7 @@ class _Application(FastAPI):
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; its lifespan opens and closes the services, unless ``app.state`` has them already."""
     chosen = settings or get_settings()
-    keep_secret(chosen)
+    register_secrets(*chosen.secret_values())
     metrics = Metrics()
 
     @asynccontextmanager
@@ -170,7 +171,7 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings | None = None) -> None:
     """Listen until told to stop; raises ConfigurationError when this may not or cannot be done."""
     settings = settings or get_settings()
-    refuse_open_door(settings)
+    require_token_for_public_bind(settings)
     set_up_logging(settings)
     sys.setswitchinterval(_TURN_SECONDS)
     with _listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=_loop()) as runner:

@@ -15,6 +15,7 @@ PipelineError                 the base: one sentence, and its facts
 ├── NotFoundError             nothing is stored under that name or number
 ├── ConflictError             the present state does not allow it
 ├── StorageError              the database cannot be read or written
+│   └── SerializationError    a value that JSON cannot hold
 └── LLMError                  a model could not be asked, or did not answer
     ├── LLMRefusedError       the provider refused the request; asking again changes nothing
     ├── LLMUnavailableError   the network or the provider failed until the deadline
@@ -92,6 +93,10 @@ class ConflictError(PipelineError):
 
 class StorageError(PipelineError):
     """The database cannot be read or written."""
+
+
+class SerializationError(StorageError):
+    """A value cannot be written as JSON, and so cannot be kept."""
 
 
 class LLMError(PipelineError):

@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         """Whether the user named an endpoint or a model; if not, the embedded model answers."""
         return bool(self.model_fields_set & {"llm_endpoint", "llm_model"})
 
+    def secret_values(self) -> list[str]:
+        """Every secret that is set, for whoever masks them."""
+        fields = (getattr(self, name) for name in type(self).model_fields)
+        return [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
+
     @property
     def default_model(self) -> str:
         """The model of a block that names none."""

@@ -10,7 +10,8 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from penstock.api.logging import JsonFormatter, LineFormatter, keep_secret, redact
+from penstock.api.logging import JsonFormatter, LineFormatter
+from penstock.redaction import redact, register_secrets
 from penstock.settings import Settings
 
 
@@ -49,7 +50,8 @@ def test_nobody_can_forge_a_line() -> None:
 
 
 def test_secrets_of_the_settings_and_what_looks_like_one_are_masked() -> None:
-    keep_secret(Settings(llm_api_key=SecretStr("hunter2-hunter2"), api_token=SecretStr("swordfish")))
+    settings = Settings(llm_api_key=SecretStr("hunter2-hunter2"), api_token=SecretStr("swordfish"))
+    register_secrets(*settings.secret_values())
 
     masked = redact(
         "hunter2-hunter2 swordfish sk-proj-abcdefghijklmnop Bearer abc.def-123456 postgresql://me:pw@host/db"
@@ -59,7 +61,7 @@ def test_secrets_of_the_settings_and_what_looks_like_one_are_masked() -> None:
 
 
 def test_a_traceback_is_masked_too() -> None:
-    keep_secret(Settings(llm_api_key=SecretStr("hunter2-hunter2")))
+    register_secrets("hunter2-hunter2")
     record = _record("it broke")
     try:
         raise ValueError("key hunter2-hunter2")

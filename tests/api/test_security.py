@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from penstock.api.security import MAX_BODY_BYTES, Guard, Policy, is_loopback, refuse_open_door
+from penstock.api.security import MAX_BODY_BYTES, Guard, Policy, is_loopback, require_token_for_public_bind
 from penstock.errors import ConfigurationError
 from penstock.settings import Settings
 
@@ -195,14 +195,14 @@ async def test_a_body_in_chunks_is_counted_as_it_comes() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.lan", "10.0.0.1"])
 def test_an_open_door_without_a_token_is_refused_with_the_reason(host: str) -> None:
     with pytest.raises(ConfigurationError, match="API_TOKEN"):
-        refuse_open_door(Settings(host=host))
+        require_token_for_public_bind(Settings(host=host))
 
-    refuse_open_door(Settings(host=host, api_token=SecretStr(TOKEN)))
+    require_token_for_public_bind(Settings(host=host, api_token=SecretStr(TOKEN)))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.0.0.2"])
 def test_loopback_needs_no_token(host: str) -> None:
-    refuse_open_door(Settings(host=host))
+    require_token_for_public_bind(Settings(host=host))
 
     assert is_loopback(host)
 

@@ -14,10 +14,10 @@ from sqlalchemy import text
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import BadInputError, BlockNotFoundError, ConflictError, NotFoundError
 from penstock.jobs.queue import JobQueue
-from penstock.jobs.workshop import open_workshop
+from penstock.jobs.resume import open_runtime
 from penstock.settings import Settings
 from penstock.storage import pipelines
-from penstock.storage.claims import claim_job
+from penstock.storage.job_locks import lock_job
 from support.model_server import ModelServer, refusal
 from support.runs import FULL_DISK, ROOM_AGAIN, execute, read_records, until
 
@@ -28,7 +28,7 @@ ASK_AGAIN = {"type": "TextGenerator", "config": {"user_prompt": "again {{ n }}"}
 @asynccontextmanager
 async def open_queue(settings: Settings) -> AsyncIterator[JobQueue]:
     """The queue of a process."""
-    async with open_workshop(settings) as workshop, JobQueue(workshop) as queue:
+    async with open_runtime(settings) as runtime, JobQueue(runtime) as queue:
         yield queue
 
 
@@ -47,7 +47,7 @@ def seed_file(count: int) -> bytes:
 async def submit(queue: JobQueue, count: int, *blocks: dict[str, Any], **definition: Any) -> int:
     """Queue a job of ``count`` seeds over a new pipeline."""
     steps: Sequence[dict[str, Any]] = blocks or [ASK]
-    async with queue.workshop.storage.session() as session:
+    async with queue.runtime.storage.session() as session:
         pipeline_id = await pipelines.save_pipeline(
             session, "P", {"name": "P", "blocks": list(steps), **definition}
         )
@@ -59,7 +59,7 @@ async def status_of(queue: JobQueue, job_id: int) -> JobStatus:
     return (await queue.read(job_id)).status
 
 
-async def settle(queue: JobQueue) -> None:
+async def save_outcome(queue: JobQueue) -> None:
     """Wait until nothing is queued or running."""
     async with asyncio.timeout(30):
         await queue.wait_until_idle()
@@ -74,14 +74,14 @@ def answers(queue: JobQueue, job_id: int) -> int:
 def in_trouble(queue: JobQueue, job_id: int) -> bool:
     """Whether the job waits for its database."""
     running = queue.find_running(job_id)
-    return running is not None and running.trouble is not None
+    return running is not None and running.storage_error is not None
 
 
 @pytest.mark.row("A155", "A173")
 async def test_a_job_runs_to_its_end(queue: JobQueue, settings: Settings) -> None:
     job_id = await submit(queue, 5)
 
-    await settle(queue)
+    await save_outcome(queue)
 
     job = await queue.read(job_id)
     assert (job.status, job.records_generated, job.progress) == (JobStatus.COMPLETED, 5, 1.0)
@@ -98,7 +98,7 @@ async def test_jobs_wait_for_the_slot_and_go_in_the_order_of_asking(
     await until(lambda: queue.find_running(ids[0]) is not None)
 
     waiting = [await status_of(queue, job_id) for job_id in ids[1:]]
-    await settle(queue)
+    await save_outcome(queue)
 
     assert waiting == [JobStatus.QUEUED, JobStatus.QUEUED]
     ends = [(await queue.read(job_id)).completed_at for job_id in ids]
@@ -115,14 +115,14 @@ async def test_as_many_jobs_run_at_once_as_the_setting_allows(settings: Settings
         await until(lambda: model.in_flight > 0)
 
         running = [running.job_id for running in queue.list_running()]
-        await settle(queue)
+        await save_outcome(queue)
 
     assert running == [2, 1]
 
 
 @pytest.mark.row("A165", "A158", "A169")
 async def test_what_cannot_run_is_refused_before_anything_is_queued(queue: JobQueue) -> None:
-    async with queue.workshop.storage.session() as session:
+    async with queue.runtime.storage.session() as session:
         blocks = [{"type": "Nowhere"}]
         unknown = await pipelines.save_pipeline(session, "P", {"name": "P", "blocks": blocks})
         splitting = await pipelines.save_pipeline(
@@ -168,7 +168,7 @@ async def test_a_job_that_waits_can_be_cancelled(queue: JobQueue, model: ModelSe
     await until(lambda: model.in_flight > 0)
 
     await queue.cancel(second)
-    await settle(queue)
+    await save_outcome(queue)
 
     assert await status_of(queue, first) is JobStatus.COMPLETED
     assert await status_of(queue, second) is JobStatus.CANCELLED
@@ -185,7 +185,7 @@ async def test_what_is_not_there_cannot_be_changed(queue: JobQueue) -> None:
 @pytest.mark.row("D13")
 async def test_a_job_that_has_ended_is_left_as_it_is(queue: JobQueue) -> None:
     job_id = await submit(queue, 1)
-    await settle(queue)
+    await save_outcome(queue)
     before = await queue.read(job_id)
 
     for change in (queue.cancel, queue.pause, queue.resume, queue.retry):
@@ -207,7 +207,7 @@ async def test_a_job_rests_and_goes_on_without_asking_twice(
     await until(lambda: queue.find_running(job_id) is None)
     rested = await queue.read(job_id)
     await queue.resume(job_id)
-    await settle(queue)
+    await save_outcome(queue)
 
     assert rested.status is JobStatus.PAUSED
     assert 5 <= rested.records_generated < 150
@@ -228,7 +228,7 @@ async def test_a_job_that_runs_when_the_process_ends_is_finished_by_the_next(
     left = len(await read_records(settings))
 
     async with open_queue(settings) as queue:
-        await settle(queue)
+        await save_outcome(queue)
         job = await queue.read(job_id)
 
     assert 20 <= left < 200
@@ -262,12 +262,12 @@ async def test_a_queue_that_closes_before_its_job_is_ready_leaves_it_for_the_nex
 async def test_failed_records_are_made_again_alone(queue: JobQueue, model: ModelServer) -> None:
     model.answer = lambda body: refusal(400) if body["messages"][-1]["content"] == "q 2" else "fine"
     job_id = await submit(queue, 4)
-    await settle(queue)
+    await save_outcome(queue)
     before = await queue.read(job_id)
     model.answer = lambda _: "mended"
 
     count = await queue.retry(job_id)
-    await settle(queue)
+    await save_outcome(queue)
 
     job = await queue.read(job_id)
     assert (before.records_generated, before.records_failed) == (3, 1)
@@ -289,10 +289,10 @@ async def test_retrying_a_job_that_rests_does_not_make_it_look_finished(
     model.answer = lambda _: "mended"
 
     await queue.retry(job_id)
-    await settle(queue)
+    await save_outcome(queue)
     retried = await queue.read(job_id)
     await queue.resume(job_id)
-    await settle(queue)
+    await save_outcome(queue)
 
     assert retried.status is JobStatus.PAUSED
     assert retried.records_failed == 0
@@ -304,14 +304,14 @@ async def test_retrying_a_job_that_rests_does_not_make_it_look_finished(
 @pytest.mark.row("A50", "D15")
 async def test_a_stopped_job_goes_on_when_its_limit_was_raised(queue: JobQueue, model: ModelServer) -> None:
     job_id = await submit(queue, 5, constraints={"max_total_tokens": 25})
-    await settle(queue)
+    await save_outcome(queue)
     stopped = await queue.read(job_id)
     raised = {"name": "P", "blocks": [ASK], "constraints": {"max_total_tokens": -1}}
-    async with queue.workshop.storage.session() as session:
+    async with queue.runtime.storage.session() as session:
         await pipelines.update_pipeline(session, stopped.pipeline_id, "P", raised)
 
     await queue.resume(job_id)
-    await settle(queue)
+    await save_outcome(queue)
 
     assert (stopped.status, stopped.records_generated) == (JobStatus.STOPPED, 3)
     assert stopped.error == "Constraint exceeded: max_total_tokens"
@@ -322,15 +322,15 @@ async def test_a_stopped_job_goes_on_when_its_limit_was_raised(queue: JobQueue, 
 
 @pytest.mark.row("A177")
 async def test_a_job_whose_block_has_gone_fails_and_says_why(settings: Settings) -> None:
-    async with open_workshop(settings) as workshop:
-        queue = JobQueue(workshop)
+    async with open_runtime(settings) as runtime:
+        queue = JobQueue(runtime)
         job_id = await submit(queue, 1)
-        async with workshop.storage.session() as session:
+        async with runtime.storage.session() as session:
             await session.execute(
                 text("UPDATE pipeline_versions SET definition = replace(definition, 'TextGen', 'Gone')")
             )
         async with queue:
-            await settle(queue)
+            await save_outcome(queue)
             job = await queue.read(job_id)
 
     assert job.status is JobStatus.FAILED
@@ -339,15 +339,15 @@ async def test_a_job_whose_block_has_gone_fails_and_says_why(settings: Settings)
 
 
 async def test_a_job_that_another_process_holds_is_left_to_it(settings: Settings, model: ModelServer) -> None:
-    async with open_workshop(settings) as workshop:
-        queue = JobQueue(workshop)
+    async with open_runtime(settings) as runtime:
+        queue = JobQueue(runtime)
         job_id = await submit(queue, 2)
-        async with claim_job(workshop.storage, job_id), queue:
+        async with lock_job(runtime.storage, job_id), queue:
             await asyncio.sleep(0.5)
             held = await status_of(queue, job_id)
         asked = len(model.requests)
     async with open_queue(settings) as queue:
-        await settle(queue)
+        await save_outcome(queue)
         after = await status_of(queue, job_id)
 
     assert (held, asked) == (JobStatus.QUEUED, 0)
@@ -364,7 +364,7 @@ async def test_a_job_waits_for_its_database_and_goes_on_by_itself(
     troubled = await queue.read(job_id)
 
     await execute(settings, ROOM_AGAIN)
-    await settle(queue)
+    await save_outcome(queue)
 
     assert troubled.status is JobStatus.RUNNING
     assert troubled.error is not None
@@ -395,6 +395,6 @@ async def test_the_queue_itself_waits_for_its_database(
     await execute(settings, "ALTER TABLE lost RENAME TO jobs")
 
     job_id = await submit(queue, 2)
-    await settle(queue)
+    await save_outcome(queue)
 
     assert await status_of(queue, job_id) is JobStatus.COMPLETED

@@ -14,8 +14,8 @@ import penstock
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import BadInputError, ConflictError
 from penstock.jobs.runs import RunOptions, open_run
-from penstock.jobs.seeds import SeedSource
 from penstock.llm import JournalMode
+from penstock.seeds import SeedSource
 from penstock.settings import Settings
 from support.model_server import (
     HANG,

@@ -19,7 +19,16 @@ from penstock.errors import (
     LLMRefusedError,
     LLMUnavailableError,
 )
-from penstock.llm import CallScope, Client, Completion, JournalMode, MemoryJournal, Sample, scope, use_client
+from penstock.llm import (
+    CallContext,
+    Client,
+    Completion,
+    JournalMode,
+    MemoryJournal,
+    Sample,
+    use_call_context,
+    use_client,
+)
 from penstock.settings import Settings
 from support.model_server import DROP, HANG, MALFORMED, Answer, ModelServer, Reply, echo, refusal
 
@@ -49,7 +58,7 @@ async def test_what_is_asked_reaches_the_provider_and_its_text_comes_back(
 async def test_usage_is_counted_into_the_scope(script: Any, client: Client) -> None:
     script("one", Reply("two", cached_tokens=4))
 
-    with scope(CallScope()) as calls:
+    with use_call_context(CallContext()) as calls:
         await llm.complete(say("a"), temperature=0.2)
         await llm.complete(say("b"))
 
@@ -144,7 +153,7 @@ async def test_json_that_was_cut_off_is_not_closed_by_guesswork(script: Any, cli
 async def test_a_passing_fault_is_asked_again(script: Any, client: Client, fault: Reply) -> None:
     model = script(fault)
 
-    with scope(CallScope()) as calls:
+    with use_call_context(CallContext()) as calls:
         completion = await llm.complete(say("a"))
 
     assert completion.text == "echo: a"
@@ -220,7 +229,7 @@ async def test_a_key_that_the_provider_repeats_is_shown_nowhere(
     script(refusal(500, f"key {key}"), refusal(401, f"Incorrect API key provided: {key}"))
 
     caplog.set_level(logging.DEBUG)
-    with scope(CallScope()) as calls, pytest.raises(LLMRefusedError) as caught:
+    with use_call_context(CallContext()) as calls, pytest.raises(LLMRefusedError) as caught:
         await llm.complete(say("a"))
 
     shown = f"{caught.value} {caught.value.detail} {calls.calls} {client!r} {caught.value.__cause__!r}"
@@ -275,8 +284,8 @@ async def test_a_journaled_call_is_not_asked_again_and_counts_as_a_hit(
     journal = MemoryJournal()
     model.answer = lambda _: '{"title": "x"}'
 
-    async def call() -> tuple[Completion, CallScope]:
-        with scope(CallScope(Sample("s"), journal)) as calls:
+    async def call() -> tuple[Completion, CallContext]:
+        with use_call_context(CallContext(Sample("s"), journal)) as calls:
             return await llm.complete(say("a"), schema=SCHEMA), calls
 
     first, _ = await call()
@@ -293,9 +302,9 @@ async def test_another_sample_or_another_request_is_another_call(model: ModelSer
     samples = [Sample("s"), Sample("s", repetition=1), Sample("s", attempt=2), Sample("s", index=1)]
 
     for sample in samples:
-        with scope(CallScope(sample, journal)):
+        with use_call_context(CallContext(sample, journal)):
             await llm.complete(say("a"))
-    with scope(CallScope(samples[0], journal)):
+    with use_call_context(CallContext(samples[0], journal)):
         await llm.complete(say("a"), temperature=0.1)
         await llm.complete(say("b"))
         await llm.complete(say("a"), schema=SCHEMA)
@@ -307,7 +316,7 @@ async def test_identical_calls_in_flight_are_one(model: ModelServer, client: Cli
     model.latency = 0.1
 
     async def call() -> Completion:
-        with scope(CallScope(Sample("s"), journal)):
+        with use_call_context(CallContext(Sample("s"), journal)):
             return await llm.complete(say("a"))
 
     journal = MemoryJournal()
@@ -325,7 +334,7 @@ async def test_cancelling_one_of_identical_calls_leaves_the_others(
     journal = MemoryJournal()
 
     async def call() -> Completion:
-        with scope(CallScope(Sample("s"), journal)):
+        with use_call_context(CallContext(Sample("s"), journal)):
             return await llm.complete(say("a"))
 
     asking, waiting, third = (asyncio.create_task(call()) for _ in range(3))
@@ -343,7 +352,7 @@ async def test_a_failure_reaches_every_identical_call(script: Any, client: Clien
     journal = MemoryJournal()
 
     async def call() -> Completion:
-        with scope(CallScope(Sample("s"), journal)):
+        with use_call_context(CallContext(Sample("s"), journal)):
             return await llm.complete(say("a"))
 
     outcomes = await asyncio.gather(*(call() for _ in range(5)), return_exceptions=True)
@@ -357,7 +366,7 @@ async def test_fresh_asks_again_and_replay_never_asks(model: ModelServer, client
     model.then("old", "new")
 
     async def call(mode: JournalMode, text: str = "a") -> str:
-        with scope(CallScope(Sample("s"), journal, mode)):
+        with use_call_context(CallContext(Sample("s"), journal, mode)):
             return (await llm.complete(say(text))).text
 
     assert await call(JournalMode.NORMAL) == "old"
@@ -372,7 +381,7 @@ async def test_a_refused_answer_is_never_stored(script: Any, client: Client) -> 
     model = script(Reply("I cannot", finish_reason="content_filter"))
     journal = MemoryJournal()
 
-    with scope(CallScope(Sample("s"), journal)):
+    with use_call_context(CallContext(Sample("s"), journal)):
         first = await llm.complete(say("a"))
         second = await llm.complete(say("a"))
 
@@ -388,7 +397,7 @@ async def test_messages_that_are_not_plain_data_are_refused_before_the_call(
     async with Client(settings) as client:
         with pytest.raises(BadInputError):
             await client.complete([{"role": "user", "content": object()}])
-        with scope(CallScope(Sample("s"), MemoryJournal())), pytest.raises(BadInputError):
+        with use_call_context(CallContext(Sample("s"), MemoryJournal())), pytest.raises(BadInputError):
             await client.complete([{"role": "user", "content": object()}])
 
     assert model.requests == []

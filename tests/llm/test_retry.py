@@ -30,12 +30,12 @@ def test_retry_after_is_read_as_a_date() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (429, "{}", Kind.THROTTLED),
+        (429, "{}", Kind.RATE_LIMITED),
         (429, '{"error": {"code": "insufficient_quota"}}', Kind.REFUSED),
-        (500, "<html>oops</html>", Kind.PASSING),
-        (529, "", Kind.PASSING),
-        (408, "", Kind.PASSING),
-        (409, "", Kind.PASSING),
+        (500, "<html>oops</html>", Kind.TRANSIENT),
+        (529, "", Kind.TRANSIENT),
+        (408, "", Kind.TRANSIENT),
+        (409, "", Kind.TRANSIENT),
         (400, '{"error": "no"}', Kind.REFUSED),
         (302, "", Kind.REFUSED),
         (422, "[1, 2]", Kind.REFUSED),

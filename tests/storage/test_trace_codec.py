@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 
 from penstock.entities import Usage
 from penstock.errors import StorageError
+from penstock.serialization import from_json, is_same_json, to_json
 from penstock.storage.trace_codec import (
     _CALL,
-    from_json,
-    is_same,
     pack_trace,
-    to_json,
     unpack_changes,
     unpack_state,
     unpack_trace,
@@ -153,10 +151,10 @@ def test_a_trace_in_the_first_layout_is_given_back_as_it_is() -> None:
 
 
 def test_values_that_are_equal_in_python_but_not_in_json_are_told_apart() -> None:
-    assert not is_same(1, True)
-    assert not is_same(1, 1.0)
-    assert not is_same([0], [False])
-    assert is_same({"a": [1]}, {"a": [1]})
+    assert not is_same_json(1, True)
+    assert not is_same_json(1, 1.0)
+    assert not is_same_json([0], [False])
+    assert is_same_json({"a": [1]}, {"a": [1]})
 
 
 def test_what_json_has_no_word_for_becomes_text() -> None:

@@ -15,11 +15,12 @@ import pytest
 
 from penstock.entities import JobStatus, RecordId, RecordStatus, Usage
 from penstock.errors import StorageError
+from penstock.serialization import to_json
 from penstock.storage import jobs, pipelines, records
 from penstock.storage.database import Storage
 from penstock.storage.entities import NewRecord, Record
 from penstock.storage.journal import DurableJournal, KeyFilter
-from penstock.storage.trace_codec import _CALL, to_json
+from penstock.storage.trace_codec import _CALL
 from penstock.storage.writer import Writer, _SqliteSink
 
 New = Callable[..., NewRecord]

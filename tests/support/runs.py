@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import text
 
 from penstock.jobs.runs import RunOptions, RunReport, open_run
-from penstock.jobs.seeds import SeedSource
+from penstock.seeds import SeedSource
 from penstock.settings import Settings
 from penstock.storage.database import Storage
 from penstock.storage.entities import Record

@@ -16,7 +16,7 @@ from penstock.blocks.registry import BlockRegistry
 from penstock.entities import ExecutionResult
 from penstock.gates import GateRegistry
 from penstock.jobs.queue import JobQueue
-from penstock.jobs.workshop import Workshop
+from penstock.jobs.resume import Runtime
 from penstock.settings import Settings
 from penstock.storage.database import Session, Storage
 from penstock.templates import TemplateRegistry
@@ -39,7 +39,7 @@ class Observations:
 class Services:
     """Everything that lives as long as the service."""
 
-    workshop: Workshop
+    runtime: Runtime
     blocks: BlockRegistry
     gates: GateRegistry
     templates: TemplateRegistry
@@ -53,12 +53,12 @@ class Services:
     @property
     def settings(self) -> Settings:
         """The settings that the service was started with."""
-        return self.workshop.settings
+        return self.runtime.settings
 
     @property
     def storage(self) -> Storage:
         """The open database."""
-        return self.workshop.storage
+        return self.runtime.storage
 
     @property
     def metrics(self) -> Metrics:
@@ -68,7 +68,7 @@ class Services:
     @property
     def client(self) -> llm.Client:
         """The client for models that all of the service shares."""
-        return self.workshop.client
+        return self.runtime.client
 
 
 async def get_services(request: Request) -> Services:

@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from penstock.api.logging import redact
 from penstock.errors import (
     BadInputError,
     ConfigurationError,
@@ -26,7 +25,8 @@ from penstock.errors import (
     StorageError,
     TooLargeError,
 )
-from penstock.storage.trace_codec import to_json
+from penstock.redaction import redact
+from penstock.serialization import to_json
 
 logger = logging.getLogger("penstock.api")
 

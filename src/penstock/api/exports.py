@@ -12,13 +12,14 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
+from penstock import exports
 from penstock.api.deps import Services, ServicesDep
 from penstock.api.filters import FilterDep
-from penstock.api.logging import redact_known
 from penstock.api.routing import Json, make_router
 from penstock.entities import RecordStatus
 from penstock.errors import BadInputError
-from penstock.storage import exports, records
+from penstock.redaction import redact_known
+from penstock.storage import records
 from penstock.storage.filters import RecordFilter
 
 router = make_router("/api/export", "exports", 422)

@@ -18,9 +18,9 @@ from penstock.api.pipelines import UsageView
 from penstock.api.routing import Json, RowId, make_router
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import NotFoundError
+from penstock.serialization import to_json
 from penstock.storage import jobs, records
 from penstock.storage.entities import Job
-from penstock.storage.trace_codec import to_json
 
 router = make_router("/api", "jobs")
 
@@ -74,7 +74,7 @@ _JOB: Any = {
 }
 
 
-class Begun(BaseModel):
+class JobCreated(BaseModel):
     """That a job is queued."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"job_id": 7}]})
@@ -82,7 +82,7 @@ class Begun(BaseModel):
     job_id: int
 
 
-class Tally(BaseModel):
+class JobSummary(BaseModel):
     """What a job over a seed file came to."""
 
     model_config = ConfigDict(
@@ -95,7 +95,7 @@ class Tally(BaseModel):
     job_id: int
 
 
-class Said(BaseModel):
+class Message(BaseModel):
     """That it was done."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Job cancelled"}]})
@@ -205,7 +205,7 @@ PipelineForm = Annotated[int, Form(ge=0, lt=2**63, description="The pipeline tha
 @router.post(
     "/generate",
     summary="Begin a job over a seed file",
-    response_model=Begun,
+    response_model=JobCreated,
     responses=_UNKNOWN,
 )
 async def generate(
@@ -231,7 +231,7 @@ async def generate(
 @router.post(
     "/generate_from_file",
     summary="Run a job over a seed file and wait for its end",
-    response_model=Tally,
+    response_model=JobSummary,
     responses=_UNKNOWN,
 )
 async def generate_from_file(services: ServicesDep, file: SeedUpload, pipeline_id: PipelineForm) -> Json:
@@ -259,7 +259,7 @@ async def list_jobs(
 ) -> Json:
     """The last ten, unless `limit` says otherwise."""
     found = await jobs.list_jobs(session, pipeline_id, limit, statuses=status)
-    return Json([_view(services.queue.freshen(job), services) for job in found])
+    return Json([_view(services.queue.with_live_progress(job), services) for job in found])
 
 
 @router.get(
@@ -280,7 +280,7 @@ async def read_job(job_id: RowId, services: ServicesDep) -> Json:
     return Json(_view(await services.queue.read(job_id), services))
 
 
-@router.delete("/jobs/{job_id}", summary="Cancel a job", response_model=Said, responses=_CHANGES)
+@router.delete("/jobs/{job_id}", summary="Cancel a job", response_model=Message, responses=_CHANGES)
 async def cancel_job(job_id: RowId, services: ServicesDep) -> Json:
     """What is in flight is dropped; finished records stay. A job that has ended is a 409 (D13)."""
     await services.queue.cancel(job_id)

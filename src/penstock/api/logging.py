@@ -10,42 +10,10 @@ from datetime import UTC, datetime
 
 import orjson
 
+from penstock.redaction import redact, register_secrets
 from penstock.settings import Settings
 
-_MASK = "***"
-_SHORTEST = 8
-"""Shorter secrets would take ordinary words out of the log with them."""
-_SHORTEST_IN_RESULTS = 16
-"""The same for what pipelines made: a key like ``not-needed`` is no secret worth changing data for."""
-_LOOKS_SECRET = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza)[-_][A-Za-z0-9_\-]{12,}"
-    r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=\-]{8,}"
-    r"|(?<=://)[^\s/:@\"']{1,64}:[^\s/@\"']{1,256}(?=@)"
-)
 _TRACE_ID = re.compile(r"^\[([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})\] ?")
-
-_secrets: set[str] = set()
-
-
-def keep_secret(settings: Settings) -> None:
-    """Remember the secrets of ``settings``, so that ``redact`` knows them."""
-    for field in (settings.llm_api_key, settings.openai_api_key, settings.api_token):
-        value = field.get_secret_value()
-        if len(value) >= _SHORTEST:
-            _secrets.update((value, orjson.dumps(value).decode()[1:-1]))
-
-
-def redact(text: str) -> str:
-    """``text`` without the configured secrets and without what looks like a key."""
-    return _LOOKS_SECRET.sub(_MASK, redact_known(text, _SHORTEST))
-
-
-def redact_known(text: str, shortest: int = _SHORTEST_IN_RESULTS) -> str:
-    """``text`` without the configured secrets; what merely looks like one stays, because it may be data."""
-    for secret in _secrets:
-        if len(secret) >= shortest and secret in text:
-            text = text.replace(secret, _MASK)
-    return text
 
 
 class LineFormatter(logging.Formatter):
@@ -86,7 +54,7 @@ class JsonFormatter(logging.Formatter):
 
 def set_up_logging(settings: Settings) -> None:
     """Log to standard error as ``settings`` say; takes the place of what an earlier call set up."""
-    keep_secret(settings)
+    register_secrets(*settings.secret_values())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else LineFormatter())
     root = logging.getLogger()

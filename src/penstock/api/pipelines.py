@@ -16,11 +16,11 @@ from starlette.responses import Response
 from penstock import llm
 from penstock.api.deps import ReadingDep, Services, ServicesDep, SessionDep
 from penstock.api.errors import InvalidBodyError, error_responses
-from penstock.api.logging import redact_known
 from penstock.api.routing import Json, RowId, make_router
 from penstock.api.templates import find_template
 from penstock.entities import Constraints
 from penstock.errors import BadInputError, BlockNotFoundError, DefinitionError, PipelineError
+from penstock.redaction import redact_known
 from penstock.storage import pipelines
 from penstock.storage.entities import StoredPipeline
 from penstock.storage.tables import to_text
@@ -102,7 +102,7 @@ class PipelineBody(BaseModel):
         return definition
 
 
-class Problem(BaseModel):
+class Issue(BaseModel):
     """What the static check found: where, what, and what to write instead."""
 
     message: str
@@ -121,7 +121,7 @@ class SavedPipeline(BaseModel):
 
     id: int
     name: str
-    warnings: list[Problem] | None = None
+    warnings: list[Issue] | None = None
 
 
 class SavedFromTemplate(BaseModel):
@@ -189,7 +189,7 @@ class Check(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"valid": True, "problems": []}]})
 
     valid: bool
-    problems: list[Problem]
+    problems: list[Issue]
 
 
 class Fields(BaseModel):

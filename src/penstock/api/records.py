@@ -16,16 +16,16 @@ from starlette.responses import Response
 from penstock.api.deps import ReadingDep, ServicesDep, SessionDep
 from penstock.api.errors import error_responses
 from penstock.api.filters import FilterBody, FilterDep, read_cursor, read_order, write_cursor
-from penstock.api.logging import redact_known
 from penstock.api.pipelines import UsageView
 from penstock.api.routing import Json, RowId, make_router
 from penstock.entities import RecordStatus
 from penstock.errors import BadInputError, ConflictError, NotFoundError
+from penstock.redaction import redact_known
+from penstock.serialization import to_json
 from penstock.storage import records
 from penstock.storage.entities import Record
 from penstock.storage.records import Position
 from penstock.storage.tables import to_text
-from penstock.storage.trace_codec import to_json
 
 router = make_router("/api/records", "records")
 

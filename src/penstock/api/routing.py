@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.routing import APIRoute
 
 from penstock.api.errors import error_responses
-from penstock.storage.trace_codec import to_json
+from penstock.serialization import to_json
 
 MAX_DEPTH = 100
 """The deepest that the JSON of a request may be nested."""

@@ -55,7 +55,7 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def refuse_open_door(settings: Settings) -> None:
+def require_token_for_public_bind(settings: Settings) -> None:
     """Raise ConfigurationError when others could reach the service and no token keeps them out (D9)."""
     if not is_loopback(settings.host) and not settings.api_token.get_secret_value():
         raise ConfigurationError(

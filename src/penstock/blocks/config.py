@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from penstock.discovery import ConfigFault, check_config, extract_config_schema, find_config_faults
+from penstock.discovery import ConfigIssue, check_config, extract_config_schema, find_config_issues
 
-__all__ = ["ConfigFault", "check_config", "extract_config_schema", "find_config_faults"]
+__all__ = ["ConfigIssue", "check_config", "extract_config_schema", "find_config_issues"]

@@ -24,7 +24,7 @@ Examples:
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class Diagnostic:
     """One thing that penstock needs, and how it stands."""
 
     name: str
@@ -49,47 +49,49 @@ def doctor(ask: bool, as_json: bool) -> None:
     sys.exit(FOUND if any(fact.state == "missing" for fact in facts) else WELL)
 
 
-def _look(settings: Settings) -> Iterator[Fact]:
+def _look(settings: Settings) -> Iterator[Diagnostic]:
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Fact("Python", "found", version)
-    yield Fact("Model", "found", describe_model(settings).removeprefix("Model: "))
+    yield Diagnostic("Python", "found", version)
+    yield Diagnostic("Model", "found", describe_model(settings).removeprefix("Model: "))
     yield from _look_at_embedded(settings)
     yield asyncio.run(_look_at_database(settings))
     yield from _look_at_blocks()
 
 
-def _look_at_embedded(settings: Settings) -> Iterator[Fact]:
+def _look_at_embedded(settings: Settings) -> Iterator[Diagnostic]:
     """The embedded model's pieces; with another model configured, none of them is needed."""
     from penstock.llm import embedded
 
     for fact in embedded.check(settings):
         state: State = "found" if fact.ok else "unavailable" if settings.model_configured else "missing"
-        yield Fact(f"Embedded {fact.name}", state, fact.seen if fact.ok else f"{fact.seen}: {fact.advice}")
+        yield Diagnostic(
+            f"Embedded {fact.name}", state, fact.seen if fact.ok else f"{fact.seen}: {fact.advice}"
+        )
 
 
-async def _look_at_database(settings: Settings) -> Fact:
+async def _look_at_database(settings: Settings) -> Diagnostic:
     from penstock.storage.database import Storage
 
     try:
         where = settings.database_url or settings.database_path
         if settings.database_url is None and not settings.database_path.exists():
-            return Fact("Database", "found", f"{settings.database_path} will be made by the first run")
+            return Diagnostic("Database", "found", f"{settings.database_path} will be made by the first run")
         async with Storage(where) as storage:
-            return Fact("Database", "found", storage.name)
+            return Diagnostic("Database", "found", storage.name)
     except PipelineError as error:
-        return Fact("Database", "missing", error.message)
+        return Diagnostic("Database", "missing", error.message)
 
 
-def _look_at_blocks() -> Iterator[Fact]:
+def _look_at_blocks() -> Iterator[Diagnostic]:
     from penstock.blocks.registry import default_registry
 
     registry = default_registry()
-    yield Fact("Blocks", "found", f"{len(registry.list_types())} blocks")
+    yield Diagnostic("Blocks", "found", f"{len(registry.list_types())} blocks")
     for error in registry.errors:
-        yield Fact("Blocks", "missing", f"{error['file']}: {error['error']}")
+        yield Diagnostic("Blocks", "missing", f"{error['file']}: {error['error']}")
 
 
-async def _ask(settings: Settings) -> Fact:
+async def _ask(settings: Settings) -> Diagnostic:
     from penstock import llm
 
     try:
@@ -98,6 +100,6 @@ async def _ask(settings: Settings) -> Fact:
                 question = [{"role": "user", "content": "Say: ready"}]
                 answer = await llm.complete(question, max_tokens=16, temperature=0.0)
         seconds = (answer.usage.end_time or 0.0) - (answer.usage.start_time or 0.0)
-        return Fact("Answer", "found", f"{answer.model} answered in {seconds:.1f} s")
+        return Diagnostic("Answer", "found", f"{answer.model} answered in {seconds:.1f} s")
     except PipelineError as error:
-        return Fact("Answer", "missing", error.message)
+        return Diagnostic("Answer", "missing", error.message)

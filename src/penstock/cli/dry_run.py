@@ -12,8 +12,8 @@ from penstock.cli.output import money, print_json
 from penstock.settings import get_settings
 
 if TYPE_CHECKING:
-    from penstock.jobs.rehearsal import Rehearsal
-    from penstock.jobs.seeds import SeedSource
+    from penstock.jobs.dry_run import DryRun
+    from penstock.seeds import SeedSource
     from penstock.workflow import Pipeline
 
 _SHOWN = 2
@@ -24,7 +24,7 @@ _REHEARSED = 50
 
 def show_dry_run(pipeline: Pipeline, seeds: SeedSource, *, limit: int | None, as_json: bool) -> None:
     """Print the prompts of the first seeds, and what the whole run would take; no model is asked."""
-    from penstock.jobs.rehearsal import estimate
+    from penstock.jobs.dry_run import estimate
 
     rehearsals = asyncio.run(_rehearse(pipeline, seeds))
     records = min(limit or 10**12, seeds.total if seeds.total is not None else len(rehearsals))
@@ -43,14 +43,14 @@ def show_dry_run(pipeline: Pipeline, seeds: SeedSource, *, limit: int | None, as
     )
 
 
-async def _rehearse(pipeline: Pipeline, seeds: SeedSource) -> list[Rehearsal]:
-    from penstock.jobs.rehearsal import rehearse
+async def _rehearse(pipeline: Pipeline, seeds: SeedSource) -> list[DryRun]:
+    from penstock.jobs.dry_run import dry_run
 
     settings = get_settings()
-    return [await rehearse(pipeline, variables, settings) for variables in seeds.head(_REHEARSED)]
+    return [await dry_run(pipeline, variables, settings) for variables in seeds.head(_REHEARSED)]
 
 
-def _show(number: int, rehearsal: Rehearsal) -> None:
+def _show(number: int, rehearsal: DryRun) -> None:
     for prompt in rehearsal.prompts:
         heat = "" if prompt.temperature is None else f", temperature {prompt.temperature}"
         click.secho(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.errors import BadInputError
 
 if TYPE_CHECKING:
-    from penstock.jobs.seeds import SeedSource
+    from penstock.seeds import SeedSource
     from penstock.workflow import Pipeline
 
 EXAMPLE_SEEDS = "examples"
@@ -46,7 +46,7 @@ def load_pipeline(name: str) -> Pipeline:
 
 def load_seeds(name: str, pipeline: str) -> SeedSource:
     """The seeds of a file, of standard input, or the examples of the template ``pipeline``."""
-    from penstock.jobs.seeds import SeedSource, open_seeds
+    from penstock.seeds import SeedSource, open_seeds
 
     if name == EXAMPLE_SEEDS and not Path(name).exists():
         from penstock.settings import get_settings

@@ -30,7 +30,7 @@ from penstock.settings import get_settings
 
 if TYPE_CHECKING:
     from penstock.jobs.runs import Run, RunOptions, RunReport
-    from penstock.jobs.seeds import SeedSource
+    from penstock.seeds import SeedSource
     from penstock.workflow import Pipeline
 
 _COLLECTOR = (50_000, 20, 50)

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from penstock.discovery.classes import Discovered, DiscoveryError, discover
 from penstock.discovery.config_schema import (
-    ConfigFault,
+    ConfigIssue,
     check_config,
     extract_config_schema,
-    find_config_faults,
+    find_config_issues,
 )
 from penstock.discovery.registry import Registry
 
 __all__ = [
-    "ConfigFault",
+    "ConfigIssue",
     "Discovered",
     "DiscoveryError",
     "Registry",
     "check_config",
     "discover",
     "extract_config_schema",
-    "find_config_faults",
+    "find_config_issues",
 ]

@@ -41,7 +41,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class ConfigFault:
+class ConfigIssue:
     """What is wrong with one setting, in a sentence; ``kind`` is unknown, missing, type or choice."""
 
     kind: str
@@ -166,25 +166,25 @@ _MARKS = {
 }
 
 
-def find_config_faults(cls: type, config: Any, what: str | None = None) -> list[ConfigFault]:
+def find_config_issues(cls: type, config: Any, what: str | None = None) -> list[ConfigIssue]:
     """All that is wrong with ``config`` as the settings of ``cls``; ``what`` is how sentences call it."""
     what = what or f"Block '{cls.__name__}'"
     if not isinstance(config, Mapping):
         return [
-            ConfigFault(
+            ConfigIssue(
                 "type", "config", f"{what}: config must be a mapping of settings, not {_show(config)}"
             )
         ]
     settings, open_ended = _settings(cls)
     known = {setting.name: setting for setting in settings}
-    faults: list[ConfigFault] = []
+    faults: list[ConfigIssue] = []
     for key, value in config.items():
         if key in known:
             faults.extend(_value_faults(what, known[key], value))
         elif not open_ended:
             faults.append(_unknown(what, str(key), list(known)))
     faults.extend(
-        ConfigFault("missing", name, f"{what} needs the setting '{name}'", f"add '{name}' to its config")
+        ConfigIssue("missing", name, f"{what} needs the setting '{name}'", f"add '{name}' to its config")
         for name, setting in known.items()
         if setting.required and name not in config
     )
@@ -196,12 +196,12 @@ def check_config(cls: type, config: Any, what: str | None = None) -> None:
 
     ``what`` begins the sentence, as in ``Block 'TextGenerator'``, which is also what it is when left out.
     """
-    faults = find_config_faults(cls, config, what)
+    faults = find_config_issues(cls, config, what)
     if faults:
         _refuse(cls, faults)
 
 
-def _refuse(cls: type, faults: list[ConfigFault]) -> NoReturn:
+def _refuse(cls: type, faults: list[ConfigIssue]) -> NoReturn:
     first = faults[0]
     raise DefinitionError(
         f"{first.message}; {first.advice}" if first.advice else first.message,
@@ -209,7 +209,7 @@ def _refuse(cls: type, faults: list[ConfigFault]) -> NoReturn:
     )
 
 
-def _unknown(what: str, key: str, known: list[str]) -> ConfigFault:
+def _unknown(what: str, key: str, known: list[str]) -> ConfigIssue:
     near = difflib.get_close_matches(key, known, n=1)
     if near:
         advice = f"did you mean '{near[0]}'?"
@@ -217,19 +217,19 @@ def _unknown(what: str, key: str, known: list[str]) -> ConfigFault:
         advice = "it takes " + ", ".join(f"'{name}'" for name in known)
     else:
         advice = "it takes no settings"
-    return ConfigFault("unknown", key, f"{what} has no setting '{key}'", advice)
+    return ConfigIssue("unknown", key, f"{what} has no setting '{key}'", advice)
 
 
-def _value_faults(what: str, setting: Setting, value: Any) -> Iterator[ConfigFault]:
+def _value_faults(what: str, setting: Setting, value: Any) -> Iterator[ConfigIssue]:
     given = value.value if isinstance(value, Enum) else value
     if setting.choices:
         if given not in setting.choices and not (given is None and _fits(None, setting.hint)):
             choices = ", ".join(_show(choice) for choice in setting.choices)
             message = f"{what}: '{setting.name}' must be one of {choices}, not {_show(given)}"
-            yield ConfigFault("choice", setting.name, message)
+            yield ConfigIssue("choice", setting.name, message)
     elif not _fits(value, setting.hint):
         message = f"{what}: '{setting.name}' must be {_describe(setting.hint)}, not {_show(value)}"
-        yield ConfigFault("type", setting.name, message)
+        yield ConfigIssue("type", setting.name, message)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -11,7 +11,7 @@ from penstock.entities import Finding, Parts, Verdict
 from penstock.errors import DefinitionError, GateError
 from penstock.gates.base import BaseGate
 from penstock.gates.parts import ABSENT, find_part
-from penstock.gates.words import to_json
+from penstock.gates.text_matching import to_json
 
 NOT_JSON = "the answer is not JSON"
 _MAX_MESSAGE = 300

@@ -7,68 +7,23 @@ key that has dots in it is found before a path that merely looks like it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-Keys = tuple[str | int, ...]
+from penstock.field_paths import ABSENT, Keys, find_keys, find_value
 
+__all__ = [
+    "ABSENT",
+    "Keys",
+    "find_keys",
+    "find_part",
+    "is_beneath",
+    "merge_parts",
+    "merge_samples",
+    "resolve_part",
+]
 
-class _Absent:
-    """The type of ``ABSENT``."""
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-ABSENT: Final = _Absent()
-"""What stands for a part that is not there; None can be a part's value."""
-
-
-def find_part(container: Any, path: str) -> Any:
-    """The value at ``path``, or ``ABSENT``."""
-    if isinstance(container, Mapping) and path in container:  # as it nearly always is
-        return container[path]
-    keys = find_keys(container, path)
-    if keys is None:
-        return ABSENT
-    for key in keys:
-        container = container[key]
-    return container
-
-
-def find_keys(container: Any, path: str) -> Keys | None:
-    """The keys that lead to ``path``, one a level; None when there is nothing."""
-    if isinstance(container, Mapping):
-        return _find_in_mapping(container, path)
-    if isinstance(container, list | tuple):
-        return _find_in_list(container, path)
-    return None
-
-
-def _find_in_mapping(container: Mapping[str, Any], path: str) -> Keys | None:
-    if path in container:
-        return (path,)
-    dot = path.find(".")
-    while dot >= 0:
-        head = path[:dot]
-        if head in container:
-            rest = find_keys(container[head], path[dot + 1 :])
-            if rest is not None:
-                return (head, *rest)
-        dot = path.find(".", dot + 1)
-    return None
-
-
-def _find_in_list(container: Sequence[Any], path: str) -> Keys | None:
-    head, _, tail = path.partition(".")
-    if not (head.isascii() and head.isdecimal() and len(head) < 10) or int(head) >= len(container):
-        return None
-    if not tail:
-        return (int(head),)
-    rest = find_keys(container[int(head)], tail)
-    return None if rest is None else (int(head), *rest)
+find_part = find_value
+"""The value of a part, or ``ABSENT``; a part is named by its path."""
 
 
 def resolve_part(path: str, *containers: Any) -> Keys:

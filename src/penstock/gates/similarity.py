@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from penstock.gates.words import to_json
+from penstock.gates.text_matching import to_json
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _MOST_TOKENS = 20_000

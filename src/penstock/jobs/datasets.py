@@ -9,10 +9,10 @@ from typing import Any
 from penstock import __version__
 from penstock.entities import RecordStatus
 from penstock.errors import BadInputError
+from penstock.exports import export_dataset
 from penstock.storage import jobs, pipelines, records
 from penstock.storage.database import Storage
 from penstock.storage.entities import Job
-from penstock.storage.exports import export_dataset
 from penstock.storage.filters import RecordFilter
 
 _MADE = tuple(status for status in RecordStatus if status not in {RecordStatus.FAILED, RecordStatus.REJECTED})

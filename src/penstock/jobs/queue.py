@@ -18,12 +18,12 @@ from typing import Any, Self
 from penstock import llm
 from penstock.entities import Constraints, ExecutionResult, JobStatus, RecordStatus
 from penstock.errors import BadInputError, ConflictError, NotFoundError, PipelineError, StorageError
-from penstock.jobs.processor import Processor, Progress
-from penstock.jobs.seeds import parse_upload
-from penstock.jobs.workshop import Workshop, settle, take_up
+from penstock.jobs.resume import Runtime, resume_job, save_outcome
+from penstock.jobs.runner import JobRunner, Progress
+from penstock.seeds import parse_upload
 from penstock.storage import jobs, pipelines, seed_files
-from penstock.storage.claims import claim_job
 from penstock.storage.entities import Job
+from penstock.storage.job_locks import lock_job
 from penstock.workflow import Pipeline
 
 logger = logging.getLogger("penstock.jobs")
@@ -41,13 +41,13 @@ class RunningJob:
     """A job that this process works on."""
 
     job_id: int
-    processor: Processor | None = None
+    processor: JobRunner | None = None
     job: Job | None = None
     """The job's row as it was when the processor began."""
     task: asyncio.Task[None] | None = None
     wanted: JobStatus | None = None
     """The state that somebody asked for before the processor was there."""
-    trouble: str | None = None
+    storage_error: str | None = None
     """What is wrong with the database, while the job waits for it."""
     started: float = field(default_factory=time.time)
 
@@ -65,10 +65,10 @@ class JobQueue:
     """
 
     def __init__(
-        self, workshop: Workshop, on_result: Callable[[str, ExecutionResult], None] | None = None
+        self, runtime: Runtime, on_result: Callable[[str, ExecutionResult], None] | None = None
     ) -> None:
         """``on_result`` hears of each record's execution, with the pipeline's name: for metrics and spans."""
-        self.workshop = workshop
+        self.runtime = runtime
         self._on_result = on_result or (lambda _name, _result: None)
         self._running: dict[int, RunningJob] = {}
         self._wake = asyncio.Event()
@@ -114,7 +114,7 @@ class JobQueue:
         refused here, before anything is queued.
         """
         source = await asyncio.to_thread(parse_upload, name, content)
-        async with self.workshop.storage.session() as session:
+        async with self.runtime.storage.session() as session:
             stored = await pipelines.get_pipeline(session, pipeline_id)
             pipeline = Pipeline.load_from_dict(stored.definition)
             if pipeline.is_multiplier:
@@ -144,17 +144,17 @@ class JobQueue:
         running = self._running.get(job_id)
         if running is not None and running.processor is not None and running.job is not None:
             return replace(running.job, **running.processor.row())
-        async with self.workshop.storage.reading() as session:
+        async with self.runtime.storage.reading() as session:
             job = await jobs.get_job(session, job_id)
-        return self.freshen(job)
+        return self.with_live_progress(job)
 
-    def freshen(self, job: Job) -> Job:
+    def with_live_progress(self, job: Job) -> Job:
         """The job with the counters that its row does not have yet."""
         running = self._running.get(job.id)
         if running is None:
             return job
         if running.processor is None:
-            return replace(job, error=running.trouble or job.error)
+            return replace(job, error=running.storage_error or job.error)
         return replace(job, **running.processor.row())
 
     async def cancel(self, job_id: int) -> None:
@@ -178,7 +178,7 @@ class JobQueue:
     async def cancel_jobs_of(self, pipeline_id: int) -> None:
         """End whatever jobs of a pipeline have not ended, because it is about to be deleted."""
         open_ = [status for status in JobStatus if not status.ended]
-        async with self.workshop.storage.reading() as session:
+        async with self.runtime.storage.reading() as session:
             found = await jobs.list_jobs(session, pipeline_id, limit=None, statuses=open_)
         for job in found:
             with suppress(ConflictError):  # it has ended meanwhile
@@ -186,7 +186,7 @@ class JobQueue:
 
     async def retry(self, job_id: int) -> int:
         """Make a job's failed records again and return how many; raises NotFoundError, ConflictError."""
-        async with self.workshop.storage.reading() as session:
+        async with self.runtime.storage.reading() as session:
             failed = (await jobs.count_records(session, job_id))[RecordStatus.FAILED]
         if not failed:
             await self.read(job_id)
@@ -206,7 +206,7 @@ class JobQueue:
     async def wait_until_idle(self) -> None:
         """Return when no job is queued or running, for tests and scripts."""
         while True:
-            async with self.workshop.storage.reading() as session:
+            async with self.runtime.storage.reading() as session:
                 waiting = await jobs.list_jobs(
                     session, limit=1, statuses=[JobStatus.QUEUED, JobStatus.RUNNING]
                 )
@@ -224,7 +224,7 @@ class JobQueue:
         running = self._running.get(job_id)
         if running is None:
             ended = time.time() if status.ended else None
-            async with self.workshop.storage.session() as session:
+            async with self.runtime.storage.session() as session:
                 await jobs.update_job(session, job_id, status=status, completed_at=ended)
             await self._tell()
             return
@@ -245,7 +245,7 @@ class JobQueue:
                 detail={"job_id": job_id, "status": str(job.status)},
             )
         options = {**(job.options or {}), "origin": ORIGIN, "retry": retry}
-        async with self.workshop.storage.session() as session:
+        async with self.runtime.storage.session() as session:
             if await seed_files.find_seed_file(session, job_id) is None:
                 raise ConflictError(
                     f"The seeds of job {job_id} are not kept here; go on with the command that began it.",
@@ -259,7 +259,7 @@ class JobQueue:
 
     async def _take_up_what_was_left(self) -> None:
         """Queue what was running when the process before this one ended; it goes before what was waiting."""
-        async with self.workshop.storage.session() as session:
+        async with self.runtime.storage.session() as session:
             for job in await jobs.list_jobs(session, limit=None, statuses=[JobStatus.RUNNING]):
                 if (job.options or {}).get("origin") == ORIGIN:
                     await jobs.update_job(session, job.id, status=JobStatus.QUEUED)
@@ -280,7 +280,7 @@ class JobQueue:
 
     async def _start_queued(self) -> None:
         """Start as many jobs as there are free slots."""
-        free = self.workshop.settings.max_running_jobs - len(self._running)
+        free = self.runtime.settings.max_running_jobs - len(self._running)
         if free <= 0:
             return
         for job in await self._list_queued(free):
@@ -288,7 +288,7 @@ class JobQueue:
             running.task = asyncio.create_task(self._run(job, running), name=f"penstock job {job.id}")
 
     async def _list_queued(self, count: int) -> list[Job]:
-        async with self.workshop.storage.reading() as session:
+        async with self.runtime.storage.reading() as session:
             queued = await jobs.list_jobs(session, limit=None, statuses=[JobStatus.QUEUED])
         mine = [job for job in queued if job.id not in self._running]
         return sorted(mine, key=lambda job: job.id)[:count]
@@ -296,7 +296,7 @@ class JobQueue:
     async def _run(self, job: Job, running: RunningJob) -> None:
         """Work a job off; whatever happens, its row says so."""
         try:
-            async with claim_job(self.workshop.storage, job.id):
+            async with lock_job(self.runtime.storage, job.id):
                 while not await self._work_off_once(job, running):
                     await self._rest(_STORAGE_REST)
         except ConflictError:
@@ -317,14 +317,14 @@ class JobQueue:
             await self._work_off(job, running)
         except StorageError as error:
             logger.error("Job %d waits for its database: %s", job.id, error.message)
-            running.trouble, running.processor = error.message, None
+            running.storage_error, running.processor = error.message, None
             await self._tell()
             return self._closing.is_set()
         return True
 
     async def _work_off(self, job: Job, running: RunningJob) -> None:
         options: dict[str, Any] = job.options or {}
-        async with self.workshop.storage.session() as session:
+        async with self.runtime.storage.session() as session:
             now = await jobs.get_job(session, job.id)
             if now.status not in {JobStatus.QUEUED, JobStatus.RUNNING}:
                 return  # it was cancelled, or put to rest, in the moment before it became ours
@@ -338,8 +338,8 @@ class JobQueue:
             running.job = await jobs.get_job(session, job.id)
         pipeline = Pipeline.load_from_dict(stored.definition)
         source = await asyncio.to_thread(parse_upload, file.name, file.content)
-        processor = await take_up(
-            self.workshop,
+        processor = await resume_job(
+            self.runtime,
             job,
             pipeline,
             total=source.total,
@@ -349,7 +349,7 @@ class JobQueue:
             constraints=Constraints.read(newest.definition.get("constraints")),
             on_record=lambda _, result: self._on_result(pipeline.name, result),
         )
-        running.processor, running.trouble = processor, None
+        running.processor, running.storage_error = processor, None
         if running.wanted is not None:
             processor.stop(running.wanted)
         elif self._closing.is_set():
@@ -357,17 +357,17 @@ class JobQueue:
         await self._tell()
         status = await processor.process(source)
         if status is JobStatus.RUNNING:  # put down, to be taken up by the next process
-            self.workshop.writer.update_job(job.id, **processor.row())
-            await self.workshop.writer.flush()
+            self.runtime.writer.update_job(job.id, **processor.row())
+            await self.runtime.writer.flush()
             return
-        await settle(self.workshop, job, processor, status, time.time())
+        await save_outcome(self.runtime, job, processor, status, time.time())
         logger.info("Job %d is %s", job.id, status)
 
     async def _fail(self, job: Job, reason: str) -> None:
         """Say why a job could not go on; when even that cannot be kept, the next process takes it up."""
         logger.error("Job %d: %s", job.id, reason)
         try:
-            async with self.workshop.storage.session() as session:
+            async with self.runtime.storage.session() as session:
                 await jobs.update_job(
                     session, job.id, status=JobStatus.FAILED, error=reason, completed_at=time.time()
                 )

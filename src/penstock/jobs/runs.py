@@ -20,15 +20,15 @@ import orjson
 from penstock import llm
 from penstock.entities import ExecutionResult, JobStatus, RecordId, RecordStatus, Usage
 from penstock.errors import BadInputError
-from penstock.jobs.processor import Processor, Progress
-from penstock.jobs.record_file import RecordFile
-from penstock.jobs.seeds import Seed, SeedSource, open_seeds
-from penstock.jobs.workshop import Workshop, open_workshop, settle, take_up
+from penstock.jobs.ordered_jsonl import OrderedJsonlFile
+from penstock.jobs.resume import Runtime, open_runtime, resume_job, save_outcome
+from penstock.jobs.runner import JobRunner, Progress
+from penstock.seeds import Seed, SeedSource, open_seeds
 from penstock.settings import Settings, get_settings
 from penstock.storage import jobs, pipelines
-from penstock.storage.claims import claim_job
 from penstock.storage.database import Session, Storage
 from penstock.storage.entities import Job, NewRecord, Record
+from penstock.storage.job_locks import lock_job
 from penstock.storage.trace_codec import difference
 from penstock.workflow import Pipeline
 
@@ -100,10 +100,10 @@ class Run:
     progress: Progress
     client: llm.Client
     model: str
-    _processor: Processor
+    _processor: JobRunner
     _seeds: Iterable[Seed]
     _files: _RecordFiles | None
-    _workshop: Workshop
+    _runtime: Runtime
     _before: Usage = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +117,7 @@ class Run:
     async def process(self) -> RunReport:
         """Make what is still to be made; raises StorageError, and then the same run can be started again."""
         started = time.monotonic()
-        self._workshop.writer.update_job(self.job.id, status=JobStatus.RUNNING, error=None, completed_at=None)
+        self._runtime.writer.update_job(self.job.id, status=JobStatus.RUNNING, error=None, completed_at=None)
         flusher = asyncio.create_task(self._flush_often())
         status = JobStatus.PAUSED
         try:
@@ -128,7 +128,7 @@ class Run:
                 if self._files is not None:
                     self._files.close()
             finally:
-                await settle(self._workshop, self.job, self._processor, status, time.time())
+                await save_outcome(self._runtime, self.job, self._processor, status, time.time())
         return self._report(status, time.monotonic() - started)
 
     def stop(self) -> None:
@@ -169,10 +169,10 @@ class _RecordFiles:
     """The file of the records that were made, and the one of those that failed, which exists if any did."""
 
     def __init__(self, output: Path) -> None:
-        self.made = RecordFile(output)
+        self.made = OrderedJsonlFile(output)
         self.failed_path = output.with_name(f"{output.stem}.failed.jsonl")
         self.failed_path.unlink(missing_ok=True)
-        self._failed: RecordFile | None = None
+        self._failed: OrderedJsonlFile | None = None
 
     def append_earlier(self, record: Record) -> None:
         """Add a record that the database has."""
@@ -189,7 +189,7 @@ class _RecordFiles:
             self.made.append(identity, _line_of(record, state))
             return
         if self._failed is None:
-            self._failed = RecordFile(self.failed_path)
+            self._failed = OrderedJsonlFile(self.failed_path)
         self._failed.append(identity, _line_of(record, state))
 
     def flush(self) -> None:
@@ -218,12 +218,12 @@ async def open_run(
     """
     options = options or RunOptions()
     settings = _with_concurrency(settings or get_settings(), options)
-    async with open_workshop(settings) as workshop:
-        job = await _find_or_create_job(workshop.storage, pipeline, seeds, options, settings)
-        async with claim_job(workshop.storage, job.id):
+    async with open_runtime(settings) as runtime:
+        job = await _find_or_create_job(runtime.storage, pipeline, seeds, options, settings)
+        async with lock_job(runtime.storage, job.id):
             files = _RecordFiles(options.output) if options.output else None
-            processor = await take_up(
-                workshop,
+            processor = await resume_job(
+                runtime,
                 job,
                 pipeline,
                 total=seeds.total,
@@ -238,12 +238,12 @@ async def open_run(
                 name=pipeline.name,
                 job=job,
                 progress=processor.progress,
-                client=workshop.client,
+                client=runtime.client,
                 model=settings.default_model,
                 _processor=processor,
                 _seeds=seeds,
                 _files=files,
-                _workshop=workshop,
+                _runtime=runtime,
             )
 
 

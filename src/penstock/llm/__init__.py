@@ -6,13 +6,19 @@ Whoever runs blocks opens a ``scope`` around them, which says what sample the ca
 what they used.
 """
 
+from penstock.llm.call_context import (
+    CallContext,
+    Sample,
+    current_call_context,
+    seed_digest,
+    use_call_context,
+)
 from penstock.llm.client import Client, complete, current_client, use_client
 from penstock.llm.journal import Journal, JournalMode, MemoryJournal
-from penstock.llm.scope import CallScope, Sample, current_scope, scope, seed_digest
 from penstock.llm.usage import Completion
 
 __all__ = [
-    "CallScope",
+    "CallContext",
     "Client",
     "Completion",
     "Journal",
@@ -20,9 +26,9 @@ __all__ = [
     "MemoryJournal",
     "Sample",
     "complete",
+    "current_call_context",
     "current_client",
-    "current_scope",
-    "scope",
     "seed_digest",
+    "use_call_context",
     "use_client",
 ]

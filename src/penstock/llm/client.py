@@ -16,19 +16,19 @@ from pydantic import SecretStr
 
 from penstock.entities import Usage
 from penstock.errors import JournalMissError, LLMError, LLMRefusedError
-from penstock.llm.entries import make_key, pack, unpack
+from penstock.llm.call_context import CallContext, current_call_context
 from penstock.llm.journal import Journal, JournalMode
+from penstock.llm.journal_codec import make_key, pack, unpack
 from penstock.llm.limiter import Limiter
-from penstock.llm.parsing import parse_json
 from penstock.llm.prices import Price, find_price
 from penstock.llm.providers import Route, resolve
-from penstock.llm.retry import Answer, Failure, Patience, ask
-from penstock.llm.scope import CallScope, current_scope
+from penstock.llm.retry import Answer, Failure, Timeouts, ask
+from penstock.llm.structured_output import parse_json
 from penstock.llm.usage import Completion
 from penstock.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from penstock.llm.retry import Road
+    from penstock.llm.retry import Transport
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -42,13 +42,13 @@ _EMBEDDED_SLOTS = 4
 class _Target:
     """A model as the client knows it: its route, who sends, its permits, its price, what formats it takes."""
 
-    __slots__ = ("base", "formats", "label", "limiter", "price", "road", "route")
+    __slots__ = ("base", "formats", "label", "limiter", "price", "route", "transport")
 
-    def __init__(self, route: Route, road: Road, limiter: Limiter, base: str | None = None) -> None:
+    def __init__(self, route: Route, transport: Transport, limiter: Limiter, base: str | None = None) -> None:
         self.route = route
         self.base = base or f"{route.provider} {route.api_base}"
         """What tells this server's answers from another's, for the journal's keys."""
-        self.road = road
+        self.transport = transport
         self.limiter = limiter
         self.label = route.label
         self.price: Price | None = find_price(route)
@@ -61,7 +61,7 @@ class Client:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or get_settings()
-        self._patience = Patience(self._settings.llm_timeout, self._settings.llm_deadline)
+        self._timeouts = Timeouts(self._settings.llm_timeout, self._settings.llm_deadline)
         self._targets: dict[str | None, _Target] = {}
         self._flights: dict[tuple[bytes, int], list[asyncio.Future[Completion | None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -83,9 +83,9 @@ class Client:
         self._loop = None
         self._targets.clear()
         for target in targets:
-            target.road.close()
+            target.transport.close()
         if not all(target.route.lean for target in targets):
-            from penstock.llm.by_litellm import close_clients
+            from penstock.llm.transports.litellm import close_clients
 
             await close_clients()
 
@@ -123,8 +123,8 @@ class Client:
             request["temperature"] = temperature
         if max_tokens is not None:
             request["max_tokens"] = max_tokens
-        call = _Call(target, request, schema, self._patience)
-        scope = current_scope()
+        call = _Call(target, request, schema, self._timeouts)
+        scope = current_call_context()
         if scope is not None and scope.on_call is not None:
             scope.on_call()
         if scope is None or scope.journal is None:
@@ -132,7 +132,9 @@ class Client:
         key = make_key(target.base, request, schema, scope.sample)
         return await self._complete_once(key, call, scope, scope.journal)
 
-    async def _complete_once(self, key: bytes, call: _Call, scope: CallScope, journal: Journal) -> Completion:
+    async def _complete_once(
+        self, key: bytes, call: _Call, scope: CallContext, journal: Journal
+    ) -> Completion:
         """The answer that the journal has, or that an identical call in flight gets, or a new one."""
         flight = (key, id(journal))
         while (followers := self._flights.get(flight)) is not None:
@@ -188,43 +190,43 @@ class Client:
             from penstock.llm import embedded
 
             base = embedded.fingerprint(self._settings, route.litellm_model)
-            road = _EmbeddedRoad(route, self._settings)
-            return _Target(route, road, Limiter(min(most, _EMBEDDED_SLOTS)), base)
+            transport = EmbeddedTransport(route, self._settings)
+            return _Target(route, transport, Limiter(min(most, _EMBEDDED_SLOTS)), base)
         if route.lean:
-            from penstock.llm.lean import LeanRoad
+            from penstock.llm.transports.openai import OpenAITransport
 
-            return _Target(route, LeanRoad(route, self._patience.request), Limiter(most))
-        from penstock.llm.by_litellm import LiteLLMRoad
+            return _Target(route, OpenAITransport(route, self._timeouts.request), Limiter(most))
+        from penstock.llm.transports.litellm import LiteLLMTransport
 
-        return _Target(route, LiteLLMRoad(route), Limiter(most))
+        return _Target(route, LiteLLMTransport(route), Limiter(most))
 
 
-class _EmbeddedRoad:
+class EmbeddedTransport:
     """The lean road to the embedded model's server, which is started when needed and again when it died."""
 
     def __init__(self, route: Route, settings: Settings) -> None:
         self._route = route
         self._settings = settings
         self._server: Any = None
-        self._road: Road | None = None
+        self._transport: Transport | None = None
 
     def close(self) -> None:
         """Close the connections; the server is shared, and stays."""
-        if self._road is not None:
-            self._road.close()
+        if self._transport is not None:
+            self._transport.close()
 
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
-        if self._road is None or not self._server.running:
+        if self._transport is None or not self._server.running:
             from penstock.llm import embedded
-            from penstock.llm.lean import LeanRoad
+            from penstock.llm.transports.openai import OpenAITransport
 
             self._server = await embedded.start(self._settings, self._route.litellm_model)
             url = f"{self._server.base_url}/chat/completions"
             route = replace(self._route, url=url, api_key=SecretStr(self._server.api_key))
-            self._road = LeanRoad(route, self._settings.llm_timeout)
+            self._transport = OpenAITransport(route, self._settings.llm_timeout)
         try:
-            return await self._road.send(request, seconds)
+            return await self._transport.send(request, seconds)
         except Failure as failure:
             if _UNREADABLE not in failure.body:
                 raise
@@ -239,18 +241,18 @@ _UNREADABLE = "does not match the expected"
 class _Call:
     """One call: the request, and what came of it."""
 
-    __slots__ = ("patience", "request", "schema", "seconds", "target")
+    __slots__ = ("request", "schema", "seconds", "target", "timeouts")
 
     def __init__(
-        self, target: _Target, request: dict[str, Any], schema: dict[str, Any] | None, patience: Patience
+        self, target: _Target, request: dict[str, Any], schema: dict[str, Any] | None, timeouts: Timeouts
     ) -> None:
         self.target = target
         self.request = request
         self.schema = schema
-        self.patience = patience
+        self.timeouts = timeouts
         self.seconds = 0.0
 
-    async def run(self, scope: CallScope | None) -> Completion:
+    async def run(self, scope: CallContext | None) -> Completion:
         """Ask the provider, and count what it used into ``scope``."""
         target = self.target
         start_time, started = time(), perf_counter()
@@ -281,7 +283,7 @@ class _Call:
             self._note(scope, self.seconds, completion, retries=retries)
         return completion
 
-    def count_hit(self, scope: CallScope, completion: Completion) -> Completion:
+    def count_hit(self, scope: CallContext, completion: Completion) -> Completion:
         """The completion as this call's, answered by the journal."""
         now = time()
         usage = replace(completion.usage, start_time=now, end_time=now, journal_hits=1)
@@ -300,7 +302,7 @@ class _Call:
     async def _ask(self, request: dict[str, Any]) -> tuple[Answer, int]:
         target = self.target
         return await ask(
-            target.road.send, request, limiter=target.limiter, patience=self.patience, label=target.label
+            target.transport.send, request, limiter=target.limiter, timeouts=self.timeouts, label=target.label
         )
 
     async def _ask_for_json(self, schema: dict[str, Any]) -> tuple[Answer, int]:
@@ -325,7 +327,7 @@ class _Call:
 
     def _note(
         self,
-        scope: CallScope,
+        scope: CallContext,
         seconds: float,
         completion: Completion | None = None,
         *,

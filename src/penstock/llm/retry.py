@@ -25,7 +25,7 @@ _LONGEST_WAIT = 30.0
 _LONGEST_PAUSE = 3600.0
 _UNREACHED = 10.0
 """Seconds after which a server that never answered is taken to be absent rather than restarting."""
-_PASSING = frozenset({408, 409, 425, 429})
+_TRANSIENT = frozenset({408, 409, 425, 429})
 _BODY_SHOWN = 2000
 
 
@@ -44,11 +44,11 @@ class Kind(Enum):
 
     REFUSED = "refused"
     """Nothing: asking again changes nothing."""
-    THROTTLED = "throttled"
-    """Patience: the provider has too many requests."""
-    PASSING = "passing"
+    RATE_LIMITED = "rate_limited"
+    """Timeouts: the provider has too many requests."""
+    TRANSIENT = "transient"
     """Another try."""
-    UNREACHED = "unreached"
+    UNREACHABLE = "unreachable"
     """Another try; no connection could be made."""
 
 
@@ -66,7 +66,7 @@ class Failure(Exception):  # noqa: N818  an outcome inside this floor, never see
         return self.text
 
 
-class Patience(NamedTuple):
+class Timeouts(NamedTuple):
     """Seconds that one request and one call may take; waiting out a rate limit does not count."""
 
     request: float
@@ -77,7 +77,7 @@ Send = Callable[[dict[str, Any], float], Awaitable[Answer]]
 """Send a request (the body, the seconds it may take) once; raises Failure."""
 
 
-class Road(Protocol):
+class Transport(Protocol):
     """A way to a provider."""
 
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
@@ -90,7 +90,7 @@ class Road(Protocol):
 
 
 async def ask(
-    send: Send, request: dict[str, Any], *, limiter: Limiter, patience: Patience, label: str
+    send: Send, request: dict[str, Any], *, limiter: Limiter, timeouts: Timeouts, label: str
 ) -> tuple[Answer, int]:
     """The answer, and how often the request had to be sent again.
 
@@ -103,14 +103,14 @@ async def ask(
             await limiter.acquire()
         sent_at = monotonic()
         try:
-            answer = await send(request, min(patience.request, patience.call - spent))
+            answer = await send(request, min(timeouts.request, timeouts.call - spent))
             limiter.on_answer()
             return answer, retries
         except Failure as failure:
             if failure.kind is Kind.REFUSED:
                 raise _to_refusal(failure, label) from failure
             retries += 1
-            if failure.kind is Kind.THROTTLED:
+            if failure.kind is Kind.RATE_LIMITED:
                 refusals += 1
                 limiter.on_refusal(sent_at, failure.retry_after)
                 wait = 0.0 if failure.retry_after else _back_off(refusals)
@@ -118,8 +118,8 @@ async def ask(
                 limiter.on_fault(sent_at)
                 wait = max(failure.retry_after or 0.0, _back_off(retries - refusals))
                 spent += monotonic() - sent_at + wait
-                absent = failure.kind is Kind.UNREACHED and not limiter.answers
-                if spent >= (min(_UNREACHED, patience.call) if absent else patience.call):
+                absent = failure.kind is Kind.UNREACHABLE and not limiter.answers
+                if spent >= (min(_UNREACHED, timeouts.call) if absent else timeouts.call):
                     raise _to_unavailable(failure, label, retries) from failure
             logger.debug("%s: %s; asking again in %.2f s", label, failure.text, wait)
         finally:
@@ -133,9 +133,9 @@ def failure_from_status(status: int, body: str, headers: Mapping[str, str]) -> F
     message = str(error.get("message") or "").strip() or body.strip()[:200] or "no reason given"
     text = f"{status}: {message[:500]}"
     if status == 429 and not is_quota_spent(error):
-        return Failure(Kind.THROTTLED, text, status, body[:_BODY_SHOWN], read_retry_after(headers))
-    if status >= 500 or (status in _PASSING and status != 429):
-        return Failure(Kind.PASSING, text, status, body[:_BODY_SHOWN], read_retry_after(headers))
+        return Failure(Kind.RATE_LIMITED, text, status, body[:_BODY_SHOWN], read_retry_after(headers))
+    if status >= 500 or (status in _TRANSIENT and status != 429):
+        return Failure(Kind.TRANSIENT, text, status, body[:_BODY_SHOWN], read_retry_after(headers))
     return Failure(Kind.REFUSED, text, status, body[:_BODY_SHOWN])
 
 
@@ -191,7 +191,7 @@ def _to_refusal(failure: Failure, label: str) -> LLMRefusedError:
 
 
 def _to_unavailable(failure: Failure, label: str, tries: int) -> LLMUnavailableError:
-    hint = "; is its server running?" if failure.kind is Kind.UNREACHED else ""
+    hint = "; is its server running?" if failure.kind is Kind.UNREACHABLE else ""
     return LLMUnavailableError(
         f"{label} did not answer in {tries} {'try' if tries == 1 else 'tries'} ({failure.text}){hint}",
         detail={"model": label, "status": failure.status, "body": failure.body, "tries": tries},

@@ -10,11 +10,11 @@ from sqlalchemy import RowMapping, case, delete, func, insert, select, update
 
 from penstock.entities import JobStatus, RecordStatus, Usage
 from penstock.errors import NotFoundError
+from penstock.serialization import from_json, to_json
 from penstock.storage.database import Session
 from penstock.storage.entities import Job
 from penstock.storage.pipelines import get_pipeline
-from penstock.storage.tables import jobs, records, to_moment
-from penstock.storage.trace_codec import from_json, to_json
+from penstock.storage.tables import jobs, records, to_datetime
 
 _FIXED = {"id", "pipeline_id", "created_at"}
 _JSON = {"usage", "source", "options"}
@@ -160,7 +160,7 @@ def to_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
         elif name in _JSON and value is not None:
             values[name] = to_json(value.to_dict() if isinstance(value, Usage) else value)
         elif name in _TIMES:
-            values[name] = to_moment(value)
+            values[name] = to_datetime(value)
         else:
             values[name] = value
     return values

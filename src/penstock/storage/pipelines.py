@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, update
 
 from penstock.errors import NotFoundError
+from penstock.serialization import from_json, to_json
 from penstock.storage.database import Session
 from penstock.storage.entities import StoredPipeline
 from penstock.storage.tables import pipeline_versions, pipelines
-from penstock.storage.trace_codec import from_json, to_json
 
 
 async def save_pipeline(

@@ -25,11 +25,12 @@ from sqlalchemy import (
 
 from penstock.entities import RecordId, RecordStatus, Usage
 from penstock.errors import BadInputError, NotFoundError
+from penstock.serialization import from_json, to_json
 from penstock.storage.database import Session, Storage
 from penstock.storage.entities import NewRecord, Record
 from penstock.storage.filters import FieldFilter, Order, RecordFilter, after, beyond, conditions, sort_key
-from penstock.storage.tables import Moment, jobs, record_history, records
-from penstock.storage.trace_codec import from_json, pack_trace, to_json
+from penstock.storage.tables import UtcDateTime, jobs, record_history, records
+from penstock.storage.trace_codec import pack_trace
 
 __all__ = ["FieldFilter", "Order", "RecordFilter"]
 
@@ -318,7 +319,7 @@ async def set_status(session: Session, wanted: RecordFilter, status: RecordStatu
     """Give all records that the filter means a status, with a way back for each; returns how many changed."""
     now = datetime.now(UTC)
     conditions = [*_conditions(session, wanted), records.c.status != status.value]
-    before = select(records.c.id, literal(now, Moment), records.c.status).where(*conditions)
+    before = select(records.c.id, literal(now, UtcDateTime), records.c.status).where(*conditions)
     await session.execute(insert(record_history).from_select(["record_id", "changed_at", "status"], before))
     values = {"status": status.value, "updated_at": now}
     return int((await session.execute(update(records).where(*conditions).values(values))).rowcount)

@@ -33,7 +33,7 @@ def to_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def to_moment(value: Any) -> datetime | None:
+def to_datetime(value: Any) -> datetime | None:
     """The time that a database or a caller gave as text, number (seconds since the epoch) or datetime."""
     if value is None:
         return None
@@ -44,7 +44,7 @@ def to_moment(value: Any) -> datetime | None:
 
 
 class _Timestamp(UserDefinedType[Any]):
-    """SQLite's side of ``Moment``: a column declared TIMESTAMP that holds text."""
+    """SQLite's side of ``UtcDateTime``: a column declared TIMESTAMP that holds text."""
 
     cache_ok = True
 
@@ -52,7 +52,7 @@ class _Timestamp(UserDefinedType[Any]):
         return "TIMESTAMP"
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """A point in time, in UTC."""
 
     impl = TIMESTAMP
@@ -66,16 +66,16 @@ class Moment(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """What the driver takes."""
-        moment = to_moment(value)
+        moment = to_datetime(value)
         return to_text(moment) if moment is not None and dialect.name == "sqlite" else moment
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """What the driver gave, as a time in UTC."""
-        return to_moment(value)
+        return to_datetime(value)
 
 
-Count = BigInteger().with_variant(Integer, "sqlite")
-Number: TypeEngine[float] = Double().with_variant(REAL, "sqlite")
+BigInt = BigInteger().with_variant(Integer, "sqlite")
+Float: TypeEngine[float] = Double().with_variant(REAL, "sqlite")
 
 metadata = MetaData(
     naming_convention={
@@ -89,46 +89,46 @@ metadata = MetaData(
 pipelines = Table(
     "pipelines",
     metadata,
-    Column("id", Count, primary_key=True, autoincrement=True),
+    Column("id", BigInt, primary_key=True, autoincrement=True),
     Column("name", Text, nullable=False),
     Column("definition", Text, nullable=False),
     Column("constraints", Text),
-    Column("created_at", Moment, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
     Column("validation_config", Text),
     Column("version", Integer, nullable=False, server_default=text("1")),
-    Column("updated_at", Moment),
+    Column("updated_at", UtcDateTime),
     sqlite_autoincrement=True,
 )
 
 pipeline_versions = Table(
     "pipeline_versions",
     metadata,
-    Column("pipeline_id", Count, ForeignKey("pipelines.id", ondelete="CASCADE"), primary_key=True),
+    Column("pipeline_id", BigInt, ForeignKey("pipelines.id", ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("name", Text, nullable=False),
     Column("definition", Text, nullable=False),
     Column("source", Text),
-    Column("created_at", Moment, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
 )
 """``source`` is the file that the version came from, to the byte."""
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", Count, primary_key=True, autoincrement=True),
-    Column("pipeline_id", Count, ForeignKey("pipelines.id", ondelete="CASCADE"), nullable=False),
+    Column("id", BigInt, primary_key=True, autoincrement=True),
+    Column("pipeline_id", BigInt, ForeignKey("pipelines.id", ondelete="CASCADE"), nullable=False),
     Column("status", Text, nullable=False),
-    Column("total_seeds", Count, nullable=False),
-    Column("current_seed", Count, server_default=text("0")),
-    Column("records_generated", Count, server_default=text("0")),
-    Column("records_failed", Count, server_default=text("0")),
-    Column("progress", Number, server_default=text("0.0")),
+    Column("total_seeds", BigInt, nullable=False),
+    Column("current_seed", BigInt, server_default=text("0")),
+    Column("records_generated", BigInt, server_default=text("0")),
+    Column("records_failed", BigInt, server_default=text("0")),
+    Column("progress", Float, server_default=text("0.0")),
     Column("current_block", Text),
     Column("current_step", Text),
     Column("usage", Text),
-    Column("started_at", Moment, nullable=False),
-    Column("completed_at", Moment),
-    Column("created_at", Moment, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
     Column("error", Text),
     Column("pipeline_version", Integer),
     Column("run_key", Text),
@@ -144,17 +144,17 @@ jobs = Table(
 records = Table(
     "records",
     metadata,
-    Column("id", Count, primary_key=True, autoincrement=True),
+    Column("id", BigInt, primary_key=True, autoincrement=True),
     Column("output", Text, nullable=False),
     Column("metadata", Text, nullable=False),
     Column("status", Text, nullable=False),
-    Column("pipeline_id", Count, ForeignKey("pipelines.id", ondelete="CASCADE")),
-    Column("job_id", Count, ForeignKey("jobs.id", ondelete="CASCADE")),
+    Column("pipeline_id", BigInt, ForeignKey("pipelines.id", ondelete="CASCADE")),
+    Column("job_id", BigInt, ForeignKey("jobs.id", ondelete="CASCADE")),
     Column("trace", Text),
-    Column("created_at", Moment, nullable=False),
-    Column("updated_at", Moment, nullable=False),
-    Column("seed", Count),
-    Column("repetition", Count),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("seed", BigInt),
+    Column("repetition", BigInt),
     Column("child", Text),
     Column("pipeline_version", Integer),
     Column("state", Text),
@@ -162,14 +162,14 @@ records = Table(
     Column("error", Text),
     Column("cause", Text),
     Column("attempts", Integer, nullable=False, server_default=text("1")),
-    Column("input_tokens", Count, nullable=False, server_default=text("0")),
-    Column("output_tokens", Count, nullable=False, server_default=text("0")),
-    Column("cached_tokens", Count, nullable=False, server_default=text("0")),
-    Column("llm_calls", Count, nullable=False, server_default=text("0")),
-    Column("journal_hits", Count, nullable=False, server_default=text("0")),
-    Column("cost", Number),
-    Column("usage_start", Number),
-    Column("usage_end", Number),
+    Column("input_tokens", BigInt, nullable=False, server_default=text("0")),
+    Column("output_tokens", BigInt, nullable=False, server_default=text("0")),
+    Column("cached_tokens", BigInt, nullable=False, server_default=text("0")),
+    Column("llm_calls", BigInt, nullable=False, server_default=text("0")),
+    Column("journal_hits", BigInt, nullable=False, server_default=text("0")),
+    Column("cost", Float),
+    Column("usage_start", Float),
+    Column("usage_end", Float),
     UniqueConstraint("job_id", "seed", "repetition", "child", name="uq_records_identity"),
     Index("ix_records_status", "status", "id"),
     Index("ix_records_created_at", "created_at"),
@@ -184,9 +184,9 @@ records = Table(
 record_history = Table(
     "record_history",
     metadata,
-    Column("id", Count, primary_key=True, autoincrement=True),
-    Column("record_id", Count, ForeignKey("records.id", ondelete="CASCADE"), nullable=False),
-    Column("changed_at", Moment, nullable=False),
+    Column("id", BigInt, primary_key=True, autoincrement=True),
+    Column("record_id", BigInt, ForeignKey("records.id", ondelete="CASCADE"), nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
     Column("status", Text, nullable=False),
     Column("output", Text),
     Column("metadata", Text),
@@ -199,7 +199,9 @@ record_history = Table(
 seed_files = Table(
     "seed_files",
     metadata,
-    Column("job_id", Count, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column(
+        "job_id", BigInt, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
     Column("name", Text, nullable=False),
     Column("content", LargeBinary, nullable=False),
 )

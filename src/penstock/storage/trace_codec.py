@@ -8,15 +8,11 @@ Packing and unpacking give the same trace for everything that JSON can say.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import orjson
+from penstock.serialization import from_json, is_same_json, to_json
 
-from penstock.errors import StorageError
-
-_FLAT = (str, int, type(None))
 _KNOWN = frozenset({"block_type", "input", "output", "accumulated_state", "execution_time"})
 _USAGE = (
     "total_tokens",
@@ -45,9 +41,6 @@ _CALL = (
 
 These lists are part of what is on disk and never change; an entry with other keys is kept as it is.
 """
-_OPTIONS = orjson.OPT_NON_STR_KEYS
-_SLOW = " "
-"""Begins a text that orjson would read less exactly than the standard library does."""
 _SAME = "$same"
 _REMOVED = "$removed"
 
@@ -59,46 +52,12 @@ class PackedTrace(NamedTuple):
     state: str
 
 
-def to_json(value: Any) -> str:
-    """``value`` as JSON text; what JSON has no word for becomes its ``str``."""
-    try:
-        return orjson.dumps(value, default=str, option=_OPTIONS).decode()
-    except (TypeError, ValueError):
-        return _to_json_slowly(value)
-
-
-def from_json(text: str | bytes | None) -> Any:
-    """The value that ``to_json`` wrote; None for nothing."""
-    if text is None:
-        return None
-    if text[:1] in {_SLOW, _SLOW.encode()}:
-        return json.loads(text)
-    return orjson.loads(text)
-
-
-def _to_json_slowly(value: Any) -> str:
-    """JSON for what orjson refuses: integers beyond 64 bits, halves of surrogate pairs, deep nesting."""
-    try:
-        text = json.dumps(value, default=str)
-        plain = json.loads(text, parse_constant=lambda _: None)
-        return _SLOW + json.dumps(plain, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise StorageError(f"A value cannot be kept as JSON: {error}") from error
-
-
-def is_same(one: Any, other: Any) -> bool:
-    """Whether two values are the same JSON: unlike ``==``, ``1``, ``1.0`` and ``True`` differ."""
-    if one is other:
-        return True
-    if type(one) is not type(other) or one != other:
-        return False
-    return isinstance(one, _FLAT) or to_json(one) == to_json(other)
-
-
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What must be set and what removed to come from ``before`` to ``after``."""
     changed = {
-        key: value for key, value in after.items() if key not in before or not is_same(before[key], value)
+        key: value
+        for key, value in after.items()
+        if key not in before or not is_same_json(before[key], value)
     }
     if len(before) == len(after) - len(changed):
         return changed, []
@@ -179,7 +138,7 @@ def _find_twin(changed: dict[str, Any]) -> str | None:
     if not isinstance(output, (str, dict, list)):
         return None
     for key, value in changed.items():
-        if key != "pipeline_output" and not key.startswith("$") and is_same(value, output):
+        if key != "pipeline_output" and not key.startswith("$") and is_same_json(value, output):
             return key
     return None
 
@@ -247,7 +206,7 @@ def _pack_values(step: dict[str, Any], values: Mapping[str, Any], final: Mapping
     kept: list[str] = []
     rest: dict[str, Any] = {}
     for key, value in values.items():
-        if key in final and is_same(final[key], value):
+        if key in final and is_same_json(final[key], value):
             kept.append(key)
         else:
             rest[key] = value

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from penstock.workflow.check import Problem, check, load_definition, required_variables
 from penstock.workflow.pipeline import Child, Pipeline
 from penstock.workflow.snapshot import snapshot
 from penstock.workflow.step import RunContext, Step, StepEvent
+from penstock.workflow.validation import Issue, check, load_definition, required_variables
 
 __all__ = [
     "Child",
+    "Issue",
     "Pipeline",
-    "Problem",
     "RunContext",
     "Step",
     "StepEvent",

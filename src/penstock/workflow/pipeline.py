@@ -27,9 +27,9 @@ from penstock.errors import (
 from penstock.gates import GateRegistry
 from penstock.gates import default_registry as default_gates
 from penstock.template_renderer import seed_variables
-from penstock.workflow.check import load_definition
 from penstock.workflow.snapshot import snapshot
 from penstock.workflow.step import RunContext, Step, StepEvent, StepFailure, to_failure
+from penstock.workflow.validation import load_definition
 
 logger = logging.getLogger("penstock.workflow")
 
@@ -195,12 +195,12 @@ class Pipeline:
         block = step.block
         assert isinstance(block, BaseMultiplierBlock)  # or the pipeline would not have been made
         context = context or RunContext()
-        scope = llm.CallScope(
+        scope = llm.CallContext(
             context.sample._replace(step=1), context.journal, context.mode, on_call=context.on_call
         )
         started = time.perf_counter()
         try:
-            with llm.scope(scope):
+            with llm.use_call_context(scope):
                 made = [snapshot(chunk) for chunk in await block.multiply(snapshot(state))]
             for chunk in made:
                 step.refuse_undeclared(chunk)

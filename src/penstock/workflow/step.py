@@ -173,7 +173,9 @@ class Step:
         again = context.round if context.retry_from is not None and self.number >= context.retry_from else 0
         seed, repetition, child, *_ = context.sample
         sample = llm.Sample(seed, repetition, child, self.number, attempt.number, index, again)
-        with llm.scope(llm.CallScope(sample, context.journal, context.mode, usage, calls, context.on_call)):
+        with llm.use_call_context(
+            llm.CallContext(sample, context.journal, context.mode, usage, calls, context.on_call)
+        ):
             if attempt.number > 1:
                 made = await self.block.regenerate(snapshot(state), attempt)
             elif self._first_temperature is not None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from penstock.entities import Parts, Verdict
 from penstock.gates.part_gate import BaseTextGate, read_source
-from penstock.gates.words import bare_words
+from penstock.gates.text_matching import bare_words
 
 _MAX_WORD = 64
 _TOLD = 5

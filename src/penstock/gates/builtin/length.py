@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from penstock.entities import Parts, Verdict
 from penstock.gates.part_gate import BaseTextGate
-from penstock.gates.words import words
+from penstock.gates.text_matching import words
 
 
 class LengthGate(BaseTextGate):

@@ -7,7 +7,7 @@ from typing import ClassVar
 from penstock.entities import Parts, Verdict
 from penstock.gates.part_gate import BaseTextGate, read_source, shorten
 from penstock.gates.parts import find_part
-from penstock.gates.words import normalize, stands_in, words
+from penstock.gates.text_matching import normalize, stands_in, words
 
 
 class QuoteGate(BaseTextGate):

@@ -5,8 +5,8 @@ started on first use, shared by everything in this process, and gone when this p
 in a PyPI package, or are any GGUF file that ``EMBEDDED_MODEL_PATH`` names.
 """
 
-from penstock.llm.embedded.facts import Fact, check
+from penstock.llm.embedded.diagnostics import Diagnostic, check
 from penstock.llm.embedded.server import EmbeddedServer, start, stop_all
 from penstock.llm.embedded.weights import EMBEDDED_MODELS, fingerprint
 
-__all__ = ["EMBEDDED_MODELS", "EmbeddedServer", "Fact", "check", "fingerprint", "start", "stop_all"]
+__all__ = ["EMBEDDED_MODELS", "Diagnostic", "EmbeddedServer", "check", "fingerprint", "start", "stop_all"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from penstock.storage.tables import Count, Moment, Number
+from penstock.storage.tables import BigInt, Float, UtcDateTime
 
 revision = "0001"
 down_revision = None
@@ -78,14 +78,14 @@ def _create_tables() -> None:
 def _create_pipelines() -> None:
     op.create_table(
         "pipelines",
-        sa.Column("id", Count, autoincrement=True, nullable=False),
+        sa.Column("id", BigInt, autoincrement=True, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("definition", sa.Text(), nullable=False),
         sa.Column("constraints", sa.Text()),
-        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("created_at", UtcDateTime, nullable=False),
         sa.Column("validation_config", sa.Text()),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
-        sa.Column("updated_at", Moment),
+        sa.Column("updated_at", UtcDateTime),
         sa.PrimaryKeyConstraint("id", name="pk_pipelines"),
         sqlite_autoincrement=True,
     )
@@ -94,12 +94,12 @@ def _create_pipelines() -> None:
 def _create_pipeline_versions() -> None:
     op.create_table(
         "pipeline_versions",
-        sa.Column("pipeline_id", Count, nullable=False),
+        sa.Column("pipeline_id", BigInt, nullable=False),
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("definition", sa.Text(), nullable=False),
         sa.Column("source", sa.Text()),
-        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("created_at", UtcDateTime, nullable=False),
         sa.ForeignKeyConstraint(
             ["pipeline_id"],
             ["pipelines.id"],
@@ -113,20 +113,20 @@ def _create_pipeline_versions() -> None:
 def _create_jobs() -> None:
     op.create_table(
         "jobs",
-        sa.Column("id", Count, autoincrement=True, nullable=False),
-        sa.Column("pipeline_id", Count, nullable=False),
+        sa.Column("id", BigInt, autoincrement=True, nullable=False),
+        sa.Column("pipeline_id", BigInt, nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("total_seeds", Count, nullable=False),
-        sa.Column("current_seed", Count, server_default=sa.text("0")),
-        sa.Column("records_generated", Count, server_default=sa.text("0")),
-        sa.Column("records_failed", Count, server_default=sa.text("0")),
-        sa.Column("progress", Number, server_default=sa.text("0.0")),
+        sa.Column("total_seeds", BigInt, nullable=False),
+        sa.Column("current_seed", BigInt, server_default=sa.text("0")),
+        sa.Column("records_generated", BigInt, server_default=sa.text("0")),
+        sa.Column("records_failed", BigInt, server_default=sa.text("0")),
+        sa.Column("progress", Float, server_default=sa.text("0.0")),
         sa.Column("current_block", sa.Text()),
         sa.Column("current_step", sa.Text()),
         sa.Column("usage", sa.Text()),
-        sa.Column("started_at", Moment, nullable=False),
-        sa.Column("completed_at", Moment),
-        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("started_at", UtcDateTime, nullable=False),
+        sa.Column("completed_at", UtcDateTime),
+        sa.Column("created_at", UtcDateTime, nullable=False),
         sa.Column("error", sa.Text()),
         sa.Column("pipeline_version", sa.Integer()),
         sa.Column("run_key", sa.Text()),
@@ -146,17 +146,17 @@ def _create_jobs() -> None:
 def _create_records() -> None:
     op.create_table(
         "records",
-        sa.Column("id", Count, autoincrement=True, nullable=False),
+        sa.Column("id", BigInt, autoincrement=True, nullable=False),
         sa.Column("output", sa.Text(), nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("pipeline_id", Count),
-        sa.Column("job_id", Count),
+        sa.Column("pipeline_id", BigInt),
+        sa.Column("job_id", BigInt),
         sa.Column("trace", sa.Text()),
-        sa.Column("created_at", Moment, nullable=False),
-        sa.Column("updated_at", Moment, nullable=False),
-        sa.Column("seed", Count),
-        sa.Column("repetition", Count),
+        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("updated_at", UtcDateTime, nullable=False),
+        sa.Column("seed", BigInt),
+        sa.Column("repetition", BigInt),
         sa.Column("child", sa.Text()),
         sa.Column("pipeline_version", sa.Integer()),
         sa.Column("state", sa.Text()),
@@ -164,14 +164,14 @@ def _create_records() -> None:
         sa.Column("error", sa.Text()),
         sa.Column("cause", sa.Text()),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("1"), nullable=False),
-        sa.Column("input_tokens", Count, server_default=sa.text("0"), nullable=False),
-        sa.Column("output_tokens", Count, server_default=sa.text("0"), nullable=False),
-        sa.Column("cached_tokens", Count, server_default=sa.text("0"), nullable=False),
-        sa.Column("llm_calls", Count, server_default=sa.text("0"), nullable=False),
-        sa.Column("journal_hits", Count, server_default=sa.text("0"), nullable=False),
-        sa.Column("cost", Number),
-        sa.Column("usage_start", Number),
-        sa.Column("usage_end", Number),
+        sa.Column("input_tokens", BigInt, server_default=sa.text("0"), nullable=False),
+        sa.Column("output_tokens", BigInt, server_default=sa.text("0"), nullable=False),
+        sa.Column("cached_tokens", BigInt, server_default=sa.text("0"), nullable=False),
+        sa.Column("llm_calls", BigInt, server_default=sa.text("0"), nullable=False),
+        sa.Column("journal_hits", BigInt, server_default=sa.text("0"), nullable=False),
+        sa.Column("cost", Float),
+        sa.Column("usage_start", Float),
+        sa.Column("usage_end", Float),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_records_job_id_jobs", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["pipeline_id"], ["pipelines.id"], name="fk_records_pipeline_id_pipelines", ondelete="CASCADE"
@@ -191,9 +191,9 @@ def _create_records() -> None:
 def _create_record_history() -> None:
     op.create_table(
         "record_history",
-        sa.Column("id", Count, autoincrement=True, nullable=False),
-        sa.Column("record_id", Count, nullable=False),
-        sa.Column("changed_at", Moment, nullable=False),
+        sa.Column("id", BigInt, autoincrement=True, nullable=False),
+        sa.Column("record_id", BigInt, nullable=False),
+        sa.Column("changed_at", UtcDateTime, nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("output", sa.Text()),
         sa.Column("metadata", sa.Text()),
@@ -210,7 +210,7 @@ def _create_record_history() -> None:
 def _create_seed_files() -> None:
     op.create_table(
         "seed_files",
-        sa.Column("job_id", Count, autoincrement=False, nullable=False),
+        sa.Column("job_id", BigInt, autoincrement=False, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("content", sa.LargeBinary, nullable=False),
         sa.ForeignKeyConstraint(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from penstock import llm
 from penstock.entities import Constraints, ExecutionResult, JobStatus, RecordId, RecordStatus
-from penstock.jobs.processor import Processor, Progress, Retry, StepCount, is_refusal
+from penstock.jobs.runner import JobRunner, Progress, Retry, StepCount, is_refusal
 from penstock.settings import Settings
 from penstock.storage import jobs, records
 from penstock.storage.database import Storage
@@ -20,7 +20,7 @@ from penstock.workflow import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class Runtime:
     """The open database, its writer and journal, and a client for models; shared by all jobs of a process."""
 
     settings: Settings
@@ -31,7 +31,7 @@ class Workshop:
 
 
 @asynccontextmanager
-async def open_workshop(settings: Settings) -> AsyncIterator[Workshop]:
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Open all of it, and close it in the right order; raises StorageError."""
     async with AsyncExitStack() as stack:
         where = settings.database_url or settings.database_path
@@ -40,11 +40,11 @@ async def open_workshop(settings: Settings) -> AsyncIterator[Workshop]:
         writer = await stack.enter_async_context(Writer(storage))
         journal = await stack.enter_async_context(DurableJournal(storage, writer))
         client = await stack.enter_async_context(llm.Client(settings))
-        yield Workshop(settings, storage, writer, journal, client)
+        yield Runtime(settings, storage, writer, journal, client)
 
 
-async def take_up(
-    workshop: Workshop,
+async def resume_job(
+    runtime: Runtime,
     job: Job,
     pipeline: Pipeline,
     *,
@@ -56,7 +56,7 @@ async def take_up(
     constraints: Constraints | None = None,
     on_earlier: Callable[[Record], None] | None = None,
     on_record: Callable[[NewRecord, ExecutionResult], None] | None = None,
-) -> Processor:
+) -> JobRunner:
     """A processor that makes what the job still lacks; with ``retry_failed``, just what failed.
 
     ``constraints`` take the place of the pipeline's own, when its limits were changed since.
@@ -68,7 +68,7 @@ async def take_up(
     retries: dict[RecordId, Retry] | None = {} if retry_failed else None
     if on_earlier is not None or retries is not None:
         wanted = RecordFilter(job_id=job.id)
-        async for record in records.stream_records(workshop.storage, wanted, order="identity"):
+        async for record in records.stream_records(runtime.storage, wanted, order="identity"):
             if record.identity is None:
                 continue
             failed = record.status is RecordStatus.FAILED
@@ -81,22 +81,22 @@ async def take_up(
             elif on_earlier is not None:
                 on_earlier(record)
     else:
-        async with workshop.storage.reading() as session:
+        async with runtime.storage.reading() as session:
             finished = {item.identity async for item in records.finished_items(session, job.id)}
     if unsplit:  # children take the place of the record that says there are none
-        async with workshop.storage.session() as session:
+        async with runtime.storage.session() as session:
             await records.delete_matching(session, RecordFilter(ids=tuple(unsplit.values())))
-    return Processor(
+    return JobRunner(
         pipeline=pipeline,
         job_id=job.id,
         pipeline_id=job.pipeline_id,
         pipeline_version=job.pipeline_version or 1,
-        writer=workshop.writer,
-        journal=workshop.journal,
-        client=workshop.client,
-        progress=await _earlier_progress(workshop.storage, job, total),
+        writer=runtime.writer,
+        journal=runtime.journal,
+        client=runtime.client,
+        progress=await _earlier_progress(runtime.storage, job, total),
         concurrency=concurrency,
-        most_in_flight=workshop.settings.llm_concurrency,
+        most_in_flight=runtime.settings.llm_concurrency,
         mode=mode,
         finished=finished,
         retries=retries,
@@ -108,16 +108,18 @@ async def take_up(
     )
 
 
-async def settle(workshop: Workshop, job: Job, processor: Processor, status: JobStatus, now: float) -> None:
+async def save_outcome(
+    runtime: Runtime, job: Job, processor: JobRunner, status: JobStatus, now: float
+) -> None:
     """Write down how the job stands; ``now`` is in seconds since the epoch."""
-    workshop.writer.update_job(
+    runtime.writer.update_job(
         job.id,
         status=status,
         error=processor.error,
         completed_at=now if status.ended else None,
         **processor.row(),
     )
-    await workshop.writer.flush()
+    await runtime.writer.flush()
 
 
 async def _earlier_progress(storage: Storage, job: Job, total: int | None) -> Progress:

@@ -15,9 +15,10 @@ from threading import Lock
 from typing import Any
 
 from penstock.errors import ConfigurationError
-from penstock.llm.lean import read_answer, redact
 from penstock.llm.providers import Route
 from penstock.llm.retry import Answer, Failure, Kind, failure_from_status
+from penstock.llm.transports.openai import read_answer
+from penstock.redaction import redact
 
 _importing = Lock()
 _NAMES = re.compile(r"\A(?:litellm\.)?(?:\w+(?:Error|Exception)(?:: | - ))+")
@@ -26,7 +27,7 @@ _UNREACHED = ("ConnectError", "ClientConnectorError")
 _OFFLINE = ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "LITELLM_OFFLINE_MODE")
 
 
-class LiteLLMRoad:
+class LiteLLMTransport:
     """Sends requests to one route through litellm."""
 
     def __init__(self, route: Route) -> None:
@@ -52,13 +53,13 @@ class LiteLLMRoad:
                     **{**request, **self._fixed}, timeout=seconds, drop_params=True
                 )
         except TimeoutError as error:
-            raise Failure(Kind.PASSING, f"no answer within {seconds:g} s") from error
+            raise Failure(Kind.TRANSIENT, f"no answer within {seconds:g} s") from error
         except Exception as error:  # whatever provider, SDK and mapping raise
             raise self._to_failure(error) from error
         try:
             return read_answer(response.model_dump())
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise Failure(Kind.PASSING, "the answer was malformed") from error
+            raise Failure(Kind.TRANSIENT, "the answer was malformed") from error
 
     def _to_failure(self, error: Exception) -> Failure:
         text = redact(str(getattr(error, "message", "") or error), self._secret)
@@ -75,9 +76,9 @@ class LiteLLMRoad:
         text, body = _NAMES.sub("", text), _NAMES.sub("", body)
         status = getattr(error, "status_code", None)
         if any(_find_cause(error, name) for name in _UNREACHED):
-            return Failure(Kind.UNREACHED, text[:500], None, body[:2000])
+            return Failure(Kind.UNREACHABLE, text[:500], None, body[:2000])
         if type(error).__name__ == "APIConnectionError" or not isinstance(status, int) or status < 400:
-            return Failure(Kind.PASSING, text[:500], None, body[:2000])
+            return Failure(Kind.TRANSIENT, text[:500], None, body[:2000])
         if status == 429 and "insufficient_quota" in text:
             return Failure(Kind.REFUSED, f"429: {text[:500]}", status, body[:2000])
         return failure_from_status(status, body, headers)

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import ConflictError
-from penstock.storage.claims import claim_job, is_claimed
 from penstock.storage.database import Storage
+from penstock.storage.job_locks import is_claimed, lock_job
 
 _CHILD = """
 import asyncio, sys
-from penstock.storage.claims import claim_job
+from penstock.storage.job_locks import lock_job
 from penstock.storage.database import Storage
 
 async def main(where):
-    async with Storage(where) as storage, claim_job(storage, 3):
+    async with Storage(where) as storage, lock_job(storage, 3):
         print("claimed", flush=True)
         await asyncio.sleep(600)
 
@@ -29,13 +29,13 @@ asyncio.run(main(sys.argv[1]))
 
 
 async def _claim(storage: Storage, job_id: int) -> None:
-    async with claim_job(storage, job_id):
+    async with lock_job(storage, job_id):
         pass
 
 
 async def test_a_job_is_held_by_one_at_a_time(where: str | Path) -> None:
     async with Storage(where) as storage, Storage(where) as other:
-        async with claim_job(storage, 3):
+        async with lock_job(storage, 3):
             with pytest.raises(ConflictError, match="Job 3 is already running in another process"):
                 await _claim(other, 3)
             assert await is_claimed(other, 3)
@@ -48,7 +48,7 @@ async def test_a_job_is_held_by_one_at_a_time(where: str | Path) -> None:
 
 async def test_a_claim_ends_with_an_exception(where: str | Path) -> None:
     async def fail(storage: Storage) -> None:
-        async with claim_job(storage, 3):
+        async with lock_job(storage, 3):
             raise ValueError("no")
 
     async with Storage(where) as storage:
@@ -61,14 +61,14 @@ async def test_a_claim_ends_with_an_exception(where: str | Path) -> None:
 async def test_many_claims_can_be_held(where: str | Path) -> None:
     async with Storage(where) as storage, AsyncExitStack() as stack:
         for job_id in range(20):
-            await stack.enter_async_context(claim_job(storage, job_id))
+            await stack.enter_async_context(lock_job(storage, job_id))
 
         assert await is_claimed(storage, 19)
 
 
 async def test_a_database_in_memory_has_claims_too() -> None:
     async with Storage(":memory:") as storage:
-        async with claim_job(storage, 3):
+        async with lock_job(storage, 3):
             with pytest.raises(ConflictError):
                 await _claim(storage, 3)
             assert await is_claimed(storage, 3)
@@ -80,7 +80,7 @@ async def test_another_name_for_the_same_database_is_the_same_claim(tmp_path: Pa
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
     one, other = Storage(tmp_path / "a.db"), Storage(tmp_path / "link" / "a.db")
 
-    async with one, other, claim_job(one, 3):
+    async with one, other, lock_job(one, 3):
         held = await is_claimed(other, 3)
 
     assert held

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeGuard
 from penstock.blocks.base import BaseBlock
 from penstock.blocks.registry import BlockRegistry
 from penstock.blocks.registry import default_registry as default_blocks
-from penstock.discovery import extract_config_schema, find_config_faults
+from penstock.discovery import extract_config_schema, find_config_issues
 from penstock.entities import Constraints
 from penstock.errors import BlockNotFoundError, GateNotFoundError, PipelineError, TemplateError
 from penstock.gates import BaseGate, GateRegistry, HealPolicy
@@ -23,7 +23,7 @@ from penstock.gates import default_registry as default_gates
 from penstock.template_renderer import CompiledTemplate, TemplateRenderer
 from penstock.workflow.definition import MAX_DEPTH, MAX_NODES, SourceMap, load_definition
 
-__all__ = ["Problem", "check", "load_definition", "required_variables"]
+__all__ = ["Issue", "check", "load_definition", "required_variables"]
 
 Path = tuple[str | int, ...]
 
@@ -44,7 +44,7 @@ _ENGINE_FIELDS = ("metadata",)
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Issue:
     """One thing that is wrong: where, what, and what to write instead.
 
     ``step`` and ``line`` count from 1; ``key`` is the path inside the step (``config.user_prompt``), or
@@ -80,7 +80,7 @@ def check(
     blocks: BlockRegistry | None = None,
     gates: GateRegistry | None = None,
     source: str | None = None,
-) -> list[Problem]:
+) -> list[Issue]:
     """Everything that is wrong with a pipeline, in the order in which it stands; empty when it is well.
 
     ``seeds`` are the variables of some seeds; without them every field that no step makes is taken to come
@@ -120,7 +120,7 @@ class _Check:
         seeds: Sequence[Mapping[str, Any]] | None,
         source: str | None,
     ) -> None:
-        self.problems: list[Problem] = []
+        self.problems: list[Issue] = []
         self.required: set[str] = set()
         self._blocks = blocks
         self._gates = gates
@@ -147,7 +147,7 @@ class _Check:
     ) -> None:
         full = (*place.path, *path) if place else path
         self.problems.append(
-            Problem(
+            Issue(
                 message,
                 fix,
                 place.number if place else None,
@@ -354,7 +354,7 @@ class _Check:
         """Check a block's or gate's settings; returns it made, or None when it cannot be."""
         what = f"{'Gate' if issubclass(cls, BaseGate) else 'Block'} '{cls.__name__}'"
         before = len(self.problems)
-        for fault in find_config_faults(cls, config, what):
+        for fault in find_config_issues(cls, config, what):
             advice = fault.advice or _advice(fault.kind, fault.key, config)
             at = path if fault.key == "config" else (*path, fault.key)
             self._say(_sentence(fault.message), _sentence(advice), place=place, path=at)

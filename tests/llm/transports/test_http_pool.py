@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.llm.wire import AddressError, BrokenError, TooLongError, Wire
+from penstock.llm.transports.http_pool import AddressError, BrokenError, HttpPool, TooLongError
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -71,7 +71,7 @@ async def test_a_request_has_its_headers_and_its_body_and_the_next_one_uses_the_
     talk, asked, connections = _says(OK, OK)
 
     async with _serve(talk) as url:
-        wire = Wire(url, HEADERS)
+        wire = HttpPool(url, HEADERS)
         first = await wire.post(b'{"a":1}', 5)
         await wire.post(b"{}", 5)
         wire.close()
@@ -87,7 +87,7 @@ async def test_requests_at_the_same_time_have_connections_of_their_own() -> None
     talk, asked, connections = _says(*[OK] * 20)
 
     async with _serve(talk) as url:
-        wire = Wire(url, HEADERS)
+        wire = HttpPool(url, HEADERS)
         replies = await asyncio.gather(*(wire.post(b"%d" % number, 5) for number in range(20)))
         wire.close()
 
@@ -100,7 +100,7 @@ async def test_a_kept_connection_that_the_server_closed_meanwhile_is_replaced_wi
     talk, asked, connections = _says(OK, OK, close=True)
 
     async with _serve(talk) as url:
-        wire = Wire(url, HEADERS)
+        wire = HttpPool(url, HEADERS)
         await wire.post(b"1", 5)
         reply = await wire.post(b"2", 5)
         wire.close()
@@ -128,7 +128,7 @@ async def test_an_answer_is_read_however_it_is_framed(answer: bytes, body: bytes
     talk, _, connections = _says(answer, OK)
 
     async with _serve(talk) as url:
-        wire = Wire(url, HEADERS)
+        wire = HttpPool(url, HEADERS)
         reply = await wire.post(b"{}", 5)
         again = await wire.post(b"{}", 5)
         wire.close()
@@ -143,7 +143,7 @@ async def test_an_answer_without_a_length_ends_with_the_connection() -> None:
     talk, _, _ = _says(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nto the end", close=True)
 
     async with _serve(talk) as url:
-        reply = await Wire(url, HEADERS).post(b"{}", 5)
+        reply = await HttpPool(url, HEADERS).post(b"{}", 5)
 
     assert reply.body == b"to the end"
 
@@ -165,7 +165,7 @@ async def test_an_answer_that_cannot_be_read_is_a_broken_connection(answer: byte
 
     async with _serve(talk) as url:
         with pytest.raises(BrokenError):
-            await Wire(url, HEADERS).post(b"{}", 5)
+            await HttpPool(url, HEADERS).post(b"{}", 5)
 
 
 async def test_an_answer_of_more_than_64_megabytes_is_not_taken() -> None:
@@ -178,7 +178,7 @@ async def test_an_answer_of_more_than_64_megabytes_is_not_taken() -> None:
 
     async with _serve(talk) as url:
         with pytest.raises(TooLongError):
-            await Wire(url, HEADERS).post(b"{}", 30)
+            await HttpPool(url, HEADERS).post(b"{}", 30)
 
 
 async def test_a_small_answer_that_unpacks_to_more_than_64_megabytes_is_not_taken() -> None:
@@ -189,7 +189,7 @@ async def test_a_small_answer_that_unpacks_to_more_than_64_megabytes_is_not_take
 
     async with _serve(talk) as url:
         with pytest.raises(TooLongError):
-            await Wire(url, HEADERS).post(b"{}", 30)
+            await HttpPool(url, HEADERS).post(b"{}", 30)
 
 
 async def test_a_server_that_never_answers_is_given_up_and_its_connection_not_used_again() -> None:
@@ -203,7 +203,7 @@ async def test_a_server_that_never_answers_is_given_up_and_its_connection_not_us
         await writer.drain()
 
     async with _serve(talk) as url:
-        wire = Wire(url, HEADERS)
+        wire = HttpPool(url, HEADERS)
         with pytest.raises(TimeoutError):
             await wire.post(b"1", 0.1)
         reply = await wire.post(b"2", 5)
@@ -224,7 +224,7 @@ async def test_a_request_that_is_cancelled_takes_its_connection_with_it() -> Non
         gone.set()
 
     async with _serve(talk) as url:
-        task = asyncio.create_task(Wire(url, HEADERS).post(b"{}", 30))
+        task = asyncio.create_task(HttpPool(url, HEADERS).post(b"{}", 30))
         await arrived.wait()
         task.cancel()
         await asyncio.wait_for(gone.wait(), 5)
@@ -236,7 +236,7 @@ async def test_what_comes_unasked_over_a_kept_connection_closes_it() -> None:
     talk, _, connections = _says(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake", OK)
 
     async with _serve(talk) as url:
-        wire = Wire(url, HEADERS)
+        wire = HttpPool(url, HEADERS)
         await wire.post(b"1", 5)
         await asyncio.sleep(0.05)
         reply = await wire.post(b"2", 5)
@@ -251,19 +251,19 @@ async def test_nobody_listening_is_an_os_error() -> None:
         pass
 
     with pytest.raises(OSError, match=r"[Cc]onnect"):
-        await Wire(url, HEADERS).post(b"{}", 5)
+        await HttpPool(url, HEADERS).post(b"{}", 5)
 
 
 @pytest.mark.parametrize("url", ["", "localhost:1", "ftp://x/y", "http://", "http://[::1", "http://x:99999/"])
 def test_a_url_that_cannot_be_posted_to_is_refused(url: str) -> None:
     with pytest.raises(AddressError):
-        Wire(url, HEADERS)
+        HttpPool(url, HEADERS)
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Injected: 1", "a\nb", "a\0", "ключ"])
 def test_a_header_that_would_end_its_line_is_refused_without_being_told(value: str) -> None:
     with pytest.raises(AddressError) as caught:
-        Wire("http://127.0.0.1:1/", {"Authorization": value})
+        HttpPool("http://127.0.0.1:1/", {"Authorization": value})
 
     assert value not in str(caught.value)
 
@@ -275,7 +275,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) 
 
     async with _serve(_says(OK)[0], tls) as url:
         with pytest.raises(ssl.SSLCertVerificationError):
-            await Wire(url, HEADERS).post(b"{}", 5)
+            await HttpPool(url, HEADERS).post(b"{}", 5)
 
 
 def _make_certificate(folder: Path) -> tuple[Path, Path]:
@@ -302,4 +302,4 @@ def _make_certificate(folder: Path) -> tuple[Path, Path]:
     ],
 )
 def test_the_host_is_named_as_servers_expect_it(url: str, host: bytes) -> None:
-    assert Wire(url, HEADERS)._head.split(b"\r\n")[1] == b"Host: " + host
+    assert HttpPool(url, HEADERS)._head.split(b"\r\n")[1] == b"Host: " + host

@@ -13,7 +13,7 @@ from penstock.llm.embedded.weights import EMBEDDED_MODELS, find_installed, get_w
 from penstock.settings import EMBEDDED_MODEL, Settings
 
 
-class Fact(NamedTuple):
+class Diagnostic(NamedTuple):
     """One thing that was looked at: whether it is well, what was seen, and what to do if it is not."""
 
     name: str
@@ -22,28 +22,28 @@ class Fact(NamedTuple):
     advice: str = ""
 
 
-def check(settings: Settings) -> list[Fact]:
+def check(settings: Settings) -> list[Diagnostic]:
     """Whether the embedded model can run here; looks only, and starts and downloads nothing."""
     return [_runtime(), *_libraries(), _weights(settings)]
 
 
-def _runtime() -> Fact:
+def _runtime() -> Diagnostic:
     if importlib.util.find_spec("xllamacpp") is None:
-        return Fact("runtime", False, "xllamacpp is not installed", "pip install 'penstock[embedded]'")
-    return Fact("runtime", True, f"xllamacpp {importlib.metadata.version('xllamacpp')}")
+        return Diagnostic("runtime", False, "xllamacpp is not installed", "pip install 'penstock[embedded]'")
+    return Diagnostic("runtime", True, f"xllamacpp {importlib.metadata.version('xllamacpp')}")
 
 
-def _libraries() -> list[Fact]:
+def _libraries() -> list[Diagnostic]:
     if not sys.platform.startswith("linux"):
         return []
     try:
         ctypes.CDLL("libgomp.so.1")
     except OSError:
-        return [Fact("libgomp", False, "libgomp.so.1 is missing", "apt-get install libgomp1")]
-    return [Fact("libgomp", True, "libgomp.so.1")]
+        return [Diagnostic("libgomp", False, "libgomp.so.1 is missing", "apt-get install libgomp1")]
+    return [Diagnostic("libgomp", True, "libgomp.so.1")]
 
 
-def _weights(settings: Settings) -> Fact:
+def _weights(settings: Settings) -> Diagnostic:
     try:
         # With a path of the user's own, looking for it downloads nothing.
         path = (
@@ -52,8 +52,10 @@ def _weights(settings: Settings) -> Fact:
             else find_installed(EMBEDDED_MODELS[EMBEDDED_MODEL])
         )
     except ConfigurationError as error:
-        return Fact("weights", False, error.message, "set EMBEDDED_MODEL_PATH to a GGUF file, or unset it")
+        return Diagnostic(
+            "weights", False, error.message, "set EMBEDDED_MODEL_PATH to a GGUF file, or unset it"
+        )
     if path is None:
         size = EMBEDDED_MODELS[EMBEDDED_MODEL].size / 1e6
-        return Fact("weights", True, f"not here yet: the first use downloads {size:.0f} MB")
-    return Fact("weights", True, f"{path} ({path.stat().st_size / 1e6:.0f} MB)")
+        return Diagnostic("weights", True, f"not here yet: the first use downloads {size:.0f} MB")
+    return Diagnostic("weights", True, f"{path} ({path.stat().st_size / 1e6:.0f} MB)")

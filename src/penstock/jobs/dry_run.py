@@ -39,7 +39,7 @@ class Prompt:
 
 
 @dataclass(slots=True)
-class Rehearsal:
+class DryRun:
     """The calls of one seed's record; ``stopped`` says why the rest could not be foreseen, if so."""
 
     prompts: list[Prompt] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Estimate:
 class _Prompter(llm.Client):
     """A client that writes down what it is asked, and answers with a placeholder."""
 
-    def __init__(self, settings: Settings, rehearsal: Rehearsal) -> None:
+    def __init__(self, settings: Settings, rehearsal: DryRun) -> None:
         super().__init__(settings)
         self._model = settings.default_model
         self._rehearsal = rehearsal
@@ -91,12 +91,12 @@ class _Prompter(llm.Client):
         return llm.Completion(text, Usage(), asked.model, data=None if schema is None else _example(schema))
 
 
-async def rehearse(pipeline: Pipeline, variables: Mapping[str, Any], settings: Settings) -> Rehearsal:
+async def dry_run(pipeline: Pipeline, variables: Mapping[str, Any], settings: Settings) -> DryRun:
     """Run the pipeline over one seed with a client that asks nobody; gates are not consulted.
 
     Blocks that ask no model run as they are.
     """
-    rehearsal = Rehearsal()
+    rehearsal = DryRun()
     prompter = _Prompter(settings, rehearsal)
 
     def follow(event: StepEvent) -> None:
@@ -115,9 +115,7 @@ async def rehearse(pipeline: Pipeline, variables: Mapping[str, Any], settings: S
     return rehearsal
 
 
-def estimate(
-    pipeline: Pipeline, rehearsals: Sequence[Rehearsal], records: int, settings: Settings
-) -> Estimate:
+def estimate(pipeline: Pipeline, rehearsals: Sequence[DryRun], records: int, settings: Settings) -> Estimate:
     """What ``records`` records would take, judged by those that were rehearsed."""
     prompts = [prompt for rehearsal in rehearsals for prompt in rehearsal.prompts]
     share = records / len(rehearsals) if rehearsals else 0.0

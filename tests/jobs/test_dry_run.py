@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from penstock.jobs.rehearsal import Rehearsal, estimate, rehearse
+from penstock.jobs.dry_run import DryRun, dry_run, estimate
 from penstock.settings import Settings
 from penstock.workflow import Pipeline
 from support.model_server import ModelServer
@@ -34,9 +34,9 @@ def structured(prompt: str) -> dict[str, Any]:
     return {"type": "StructuredGenerator", "config": {"json_schema": SCHEMA, "user_prompt": prompt}}
 
 
-async def prompts_of(pipeline: Pipeline, settings: Settings, **variables: Any) -> Rehearsal:
+async def prompts_of(pipeline: Pipeline, settings: Settings, **variables: Any) -> DryRun:
     """The rehearsal of one seed."""
-    return await rehearse(pipeline, variables, settings)
+    return await dry_run(pipeline, variables, settings)
 
 
 async def test_every_call_is_told_with_its_step_and_nobody_is_asked(
@@ -115,7 +115,7 @@ async def test_an_estimate_counts_calls_attempts_and_tokens(settings: Settings) 
 async def test_an_estimate_of_a_priced_model_says_what_it_costs(settings: Settings) -> None:
     priced = {**TEXT, "config": {**TEXT["config"], "model": "openai/gpt-4o-mini"}}
     known = Settings(openai_api_key=settings.llm_api_key)
-    rehearsals = [await rehearse(build(priced), {"n": 1}, known)]
+    rehearsals = [await dry_run(build(priced), {"n": 1}, known)]
 
     expected = estimate(build(priced), rehearsals, 1000, known)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from typing import Any
 
@@ -11,19 +10,17 @@ import orjson
 from penstock.errors import BadInputError, ConfigurationError
 from penstock.llm.providers import Route
 from penstock.llm.retry import Answer, Failure, Kind, failure_from_status, read_error
-from penstock.llm.wire import LARGEST_ANSWER, AddressError, BrokenError, TooLongError, Wire
-
-_KEY = re.compile(r"\b(sk|pk|gsk|key|xai|hf)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
-
-
-def redact(text: str, secret: str = "") -> str:
-    """``text`` without API keys: the given one, and whatever looks like one."""
-    if len(secret) >= 4:
-        text = text.replace(secret, "***")
-    return _KEY.sub("***", text)
+from penstock.llm.transports.http_pool import (
+    LARGEST_ANSWER,
+    AddressError,
+    BrokenError,
+    HttpPool,
+    TooLongError,
+)
+from penstock.redaction import redact
 
 
-class LeanRoad:
+class OpenAITransport:
     """Sends requests to one route, over connections of its own."""
 
     def __init__(self, route: Route, timeout: float) -> None:
@@ -35,7 +32,7 @@ class LeanRoad:
         if self._secret:
             headers["Authorization"] = f"Bearer {self._secret}"
         try:
-            self._wire = Wire(route.url or "", headers)
+            self._pool = HttpPool(route.url or "", headers)
         except AddressError as error:
             raise ConfigurationError(
                 f"The model cannot be asked: {redact(str(error), self._secret)}."
@@ -43,7 +40,7 @@ class LeanRoad:
 
     def close(self) -> None:
         """Close the connections."""
-        self._wire.close()
+        self._pool.close()
 
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
@@ -52,17 +49,17 @@ class LeanRoad:
         except orjson.JSONEncodeError as error:
             raise BadInputError(f"A request to a model can hold plain data only: {error}") from error
         try:
-            reply = await self._wire.post(body, min(seconds, self._seconds))
+            reply = await self._pool.post(body, min(seconds, self._seconds))
         except TimeoutError as error:
-            raise Failure(Kind.PASSING, f"no answer within {seconds:g} s") from error
+            raise Failure(Kind.TRANSIENT, f"no answer within {seconds:g} s") from error
         except TooLongError as error:
             raise Failure(Kind.REFUSED, f"the answer is larger than {LARGEST_ANSWER >> 20} MB") from error
         except BrokenError as error:
-            raise Failure(Kind.PASSING, redact(f"the connection broke: {error}", self._secret)) from error
+            raise Failure(Kind.TRANSIENT, redact(f"the connection broke: {error}", self._secret)) from error
         except OSError as error:
-            kind = Kind.REFUSED if isinstance(error, ssl.SSLError) else Kind.UNREACHED
+            kind = Kind.REFUSED if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
             raise Failure(
-                kind, redact(f"no connection to {self._wire.host}: {error}", self._secret)
+                kind, redact(f"no connection to {self._pool.host}: {error}", self._secret)
             ) from error
         if reply.status == 200:
             return self._read_answer(reply.body)
@@ -99,7 +96,7 @@ class LeanRoad:
                 code = fault.get("code")
                 status = code if isinstance(code, int) and 400 <= code < 600 else 502
                 raise failure_from_status(status, text, {}) from error
-            raise Failure(Kind.PASSING, "the answer was malformed", 200, text) from error
+            raise Failure(Kind.TRANSIENT, "the answer was malformed", 200, text) from error
 
 
 def read_answer(body: Any) -> Answer:

@@ -16,7 +16,7 @@ from penstock.errors import StorageError
 _CHILD_DIGITS = 10
 
 
-class RecordFile:
+class OrderedJsonlFile:
     """JSON lines that are appended as records finish, and put in order at the end.
 
     The database is the truth; this is the copy that people read. Every line is written whole, and the ordered

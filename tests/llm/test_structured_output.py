@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from penstock.llm.parsing import parse_json
+from penstock.llm.structured_output import parse_json
 
 NOTHING: Any = object()
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import BadInputError, StorageError
-from penstock.storage.exports import (
+from penstock.exports import (
     FORMATS,
     export,
     export_dataset,

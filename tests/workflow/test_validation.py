@@ -15,9 +15,9 @@ import penstock.templates
 from penstock.blocks.base import BaseBlock
 from penstock.blocks.registry import BlockRegistry
 from penstock.errors import DefinitionError, PipelineError
-from penstock.jobs.seeds import SeedSource
-from penstock.workflow.check import Problem, check, load_definition, required_variables
+from penstock.seeds import SeedSource
 from penstock.workflow.pipeline import Pipeline
+from penstock.workflow.validation import Issue, check, load_definition, required_variables
 
 SEEDS = [{"content": "Bees make honey.", "topic": "bees"}, {"content": "Cats purr.", "topic": "cats"}]
 
@@ -42,7 +42,7 @@ def steps(*entries: str, more: str = "") -> str:
     return "name: Test\nblocks:\n" + "".join(f"  - {entry}\n" for entry in entries) + more
 
 
-def find(text: str, seeds: list[dict[str, Any]] | None = SEEDS) -> list[Problem]:
+def find(text: str, seeds: list[dict[str, Any]] | None = SEEDS) -> list[Issue]:
     definition, source = load_definition(text + "\n")
     return check(definition, seeds=seeds, source=source)
 

@@ -12,7 +12,7 @@ import pytest
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import StorageError
 from penstock.jobs.runs import RunOptions, open_run
-from penstock.jobs.seeds import SeedSource
+from penstock.seeds import SeedSource
 from penstock.settings import Settings
 from penstock.storage import jobs
 from penstock.storage.database import Storage

@@ -15,9 +15,9 @@ from penstock import llm
 from penstock.entities import Constraints, ExecutionResult, JobStatus, RecordId, RecordStatus, Usage
 from penstock.errors import BlockExecutionError, JournalMissError, PipelineError, ValidationError
 from penstock.jobs.budget import Budget
-from penstock.jobs.seeds import Seed
+from penstock.seeds import Seed
+from penstock.serialization import to_json
 from penstock.storage.entities import NewRecord
-from penstock.storage.trace_codec import to_json
 from penstock.storage.writer import Writer
 from penstock.workflow import Child, Pipeline, RunContext, StepEvent, snapshot
 
@@ -115,7 +115,7 @@ class _Unit:
     """Which part of its seed this record is."""
 
 
-class Processor:
+class JobRunner:
     """Makes a job's records, many at a time, and leaves nothing unsaid about any of them.
 
     ``concurrency`` is how many records are in flight; None is one until a model is asked, and then

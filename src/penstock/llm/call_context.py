@@ -44,7 +44,7 @@ def seed_digest(variables: Mapping[str, Any]) -> str:
 
 
 @dataclass(slots=True)
-class CallScope:
+class CallContext:
     """The sample that calls belong to, the journal they go through, and what they used so far."""
 
     sample: Sample = field(default_factory=Sample)
@@ -57,15 +57,15 @@ class CallScope:
     """Told when a model is about to be asked, or the journal in its place."""
 
 
-_scope: ContextVar[CallScope | None] = ContextVar("penstock_call_scope", default=None)
+_scope: ContextVar[CallContext | None] = ContextVar("penstock_call_scope", default=None)
 
 
-def current_scope() -> CallScope | None:
+def current_call_context() -> CallContext | None:
     """The scope that calls made here belong to."""
     return _scope.get()
 
 
-class scope:  # noqa: N801 (used as a function is: ``with scope(...)``)
+class use_call_context:  # noqa: N801 (used as a function is: ``with use_call_context(...)``)
     """Make a scope the one that calls inside the ``with`` belong to.
 
     A class, and no ``@contextmanager``, since it is entered for every call of every record.
@@ -73,10 +73,10 @@ class scope:  # noqa: N801 (used as a function is: ``with scope(...)``)
 
     __slots__ = ("_scope", "_token")
 
-    def __init__(self, call_scope: CallScope) -> None:
+    def __init__(self, call_scope: CallContext) -> None:
         self._scope = call_scope
 
-    def __enter__(self) -> CallScope:
+    def __enter__(self) -> CallContext:
         self._token = _scope.set(self._scope)
         return self._scope
 

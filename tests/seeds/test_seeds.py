@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import BadInputError, PipelineError, TooLargeError
-from penstock.jobs.seeds import Seed, SeedSource, open_seeds, parse_upload
+from penstock.seeds import Seed, SeedSource, open_seeds, parse_upload
 
 
 def write(path: Path, content: str | bytes) -> Path:

@@ -46,7 +46,7 @@ class Reply(NamedTuple):
     body: bytes
 
 
-class Wire:
+class HttpPool:
     """Posts to one URL with the same headers, any number at once; belongs to one event loop.
 
     Raises AddressError when the URL or a header cannot be used.

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.entities import RecordId
 from penstock.errors import StorageError
-from penstock.jobs.record_file import RecordFile
+from penstock.jobs.ordered_jsonl import OrderedJsonlFile
 
 
 def _ids(path: Path) -> list[str]:
@@ -18,7 +18,7 @@ def _ids(path: Path) -> list[str]:
 
 def test_lines_come_as_they_finish_and_end_in_the_order_of_the_seeds(tmp_path: Path) -> None:
     path = tmp_path / "out" / "records.jsonl"
-    file = RecordFile(path)
+    file = OrderedJsonlFile(path)
 
     for seed in (2, 0, 1):
         file.append(RecordId(seed), {"id": str(RecordId(seed))})
@@ -32,7 +32,7 @@ def test_lines_come_as_they_finish_and_end_in_the_order_of_the_seeds(tmp_path: P
 
 def test_repetitions_and_children_are_ordered_by_number_not_by_letter(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
-    file = RecordFile(path)
+    file = OrderedJsonlFile(path)
     identities = [RecordId(0, 0, "10"), RecordId(0, 10, "0"), RecordId(0, 0, "9"), RecordId(0, 2, "0")]
 
     for identity in identities:
@@ -44,7 +44,7 @@ def test_repetitions_and_children_are_ordered_by_number_not_by_letter(tmp_path: 
 
 def test_a_file_in_order_already_is_left_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
-    file = RecordFile(path)
+    file = OrderedJsonlFile(path)
     inode = path.stat().st_ino
 
     for seed in range(3):
@@ -59,12 +59,12 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
 
     with pytest.raises(StorageError, match="cannot be written"):
-        RecordFile(tmp_path / "file" / "records.jsonl")
+        OrderedJsonlFile(tmp_path / "file" / "records.jsonl")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
 def test_a_full_disk_is_said_in_a_sentence_when_the_file_is_closed() -> None:
-    file = RecordFile(Path("/dev/full"))
+    file = OrderedJsonlFile(Path("/dev/full"))
     file.append(RecordId(0), {"id": "0.0"})
 
     with pytest.raises(StorageError, match="/dev/full cannot be written: No space left"):

@@ -10,7 +10,7 @@ import orjson
 
 from penstock.entities import Usage
 from penstock.errors import BadInputError
-from penstock.llm.scope import Sample
+from penstock.llm.call_context import Sample
 from penstock.llm.usage import Completion
 
 _LAYOUT = 1

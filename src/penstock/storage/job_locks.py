@@ -26,7 +26,7 @@ _in_memory: set[tuple[int, int]] = set()
 
 
 @asynccontextmanager
-async def claim_job(storage: Storage, job_id: int) -> AsyncIterator[None]:
+async def lock_job(storage: Storage, job_id: int) -> AsyncIterator[None]:
     """Hold the job for as long as the ``with`` lasts; raises ConflictError when another holder has it."""
     if storage.is_postgres:
         holder = _claim_in_postgres(storage, job_id)

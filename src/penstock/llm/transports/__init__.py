@@ -1,0 +1,1 @@
+"""How requests reach a provider: one class a transport, all behind the same protocol."""
