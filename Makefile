@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Where uv itself comes from: PyPI, at this version.
 UV_VERSION := 0.9.0
 
-.PHONY: help install install-dev demo serve test check lint types imports lock clean bench mutants
+.PHONY: help install install-dev demo serve test check lint types imports structure lock clean bench mutants
 
 help:  ## What there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ types: install-dev
 
 imports: install-dev
 	$(BIN)/lint-imports
+
+structure: install-dev
+	$(BIN)/python -m tools.check_structure
 
 bench: install-dev  ## Speed, against the floors and the peers that are installed
 	$(BIN)/python -m benchmarks
