@@ -51,15 +51,14 @@ def read_imports(sources: Mapping[str, str]) -> dict[str, set[str]]:
     """
     imports: dict[str, set[str]] = {}
     for module, source in sources.items():
-        found = imports.setdefault(module, set())
+        found = set()
         for name, is_looked_up in _imported_names(ast.parse(source)):
             parts = name.split(".")
             prefixes = {".".join(parts[: end + 1]) for end in range(len(parts))}
             found |= {each for each in prefixes if not f"{module}.".startswith(f"{each}.")}
             if is_looked_up:
                 found.add(name)
-        found &= sources.keys()
-        found.discard(module)
+        imports[module] = (found & sources.keys()) - {module}
     return imports
 
 

@@ -50,5 +50,9 @@ def test_imports_inside_functions_count_and_those_for_type_checkers_do_not() -> 
     assert not cycles(a="if TYPE_CHECKING:\n    import b", b="import a")
 
 
+def test_a_package_that_looks_up_its_own_submodule_is_not_a_cycle() -> None:
+    assert not cycles(a="from a import b", a__b="import elsewhere")
+
+
 def test_every_cycle_is_reported() -> None:
     assert len(cycles(a="import b", b="import a", c="import d", d="import c")) == 2
