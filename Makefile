@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Where uv itself comes from: PyPI, at this version.
 UV_VERSION := 0.9.0
 
-.PHONY: help install install-dev demo serve test check lint types imports structure lock clean bench mutants
+.PHONY: help install install-dev demo serve test check lint types imports structure lock clean bench mutants docs-api
 
 help:  ## What there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,6 +64,9 @@ SEED ?= 1
 PROCESSES ?= 1
 mutants: install-dev  ## Mutation testing: whether tests notice small changes of the source (minutes to hours)
 	$(BIN)/python -m tools.mutants $(if $(PACKAGE),--package $(PACKAGE)) --sample $(SAMPLE) --seed $(SEED) --processes $(PROCESSES)
+
+docs-api: install-dev  ## The reference in docs/python-api.md, made from docstrings
+	$(BIN)/python -m tools.api_reference
 
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
