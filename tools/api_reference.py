@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,7 @@ _HIDDEN = {"model_config"}
 """Public names of classes that are not for users."""
 
 
-_PUBLIC_BASES = {name.rpartition(".")[2] for names in SECTIONS.values() for name in names}
+_DESCRIBED = {name.rpartition(".")[2] for names in SECTIONS.values() for name in names}
 
 
 def render() -> str:
@@ -106,11 +107,11 @@ def _find(source: griffe.Object | griffe.Alias, module: str, name: str) -> griff
 
 def _describe(found: griffe.Object) -> list[str]:
     if isinstance(found, griffe.Function):
-        return ["```python", f"{_signature(found)}: ...", "```", "", *_text(found), ""]
+        return [*_code(f"{_signature(found)}: ..."), "", *_text(found), ""]
     if isinstance(found, griffe.Attribute):
-        return ["```python", f"{found.name} = {found.value}", "```", "", *_text(found), ""]
+        return [*_code(f"{found.name} = {found.value}"), "", *_text(found), ""]
     assert isinstance(found, griffe.Class)
-    bases = [str(base) for base in found.bases if str(base) in _PUBLIC_BASES]
+    bases = [str(base) for base in found.bases if str(base) in _DESCRIBED]
     lines = [f"Derives from `{bases[0]}`.", ""] if bases else []
     lines += [*_text(found), ""]
     for member in _members(found):
@@ -118,13 +119,30 @@ def _describe(found: griffe.Object) -> list[str]:
     return [*lines, ""]
 
 
+def _code(text: str) -> list[str]:
+    """A fenced block, formatted as ``make check`` asks of code in Markdown."""
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "reference.py", "-"]
+    formatted = subprocess.run(command, input=text, cwd=ROOT, check=True, capture_output=True, text=True)
+    return ["```python", *formatted.stdout.splitlines(), "```"]
+
+
 def _members(found: griffe.Class) -> Iterator[griffe.Object]:
     """The constructor when it is written out, then the public attributes, then the public methods."""
-    members = [member for member in found.members.values() if isinstance(member, griffe.Object)]
-    public = [member for member in members if not member.name.startswith("_") and member.name not in _HIDDEN]
-    yield from (member for member in members if member.name == "__init__" and member.lineno)
+    members = _with_undescribed_bases(found)
+    public = [member for name, member in members.items() if name[0] != "_" and name not in _HIDDEN]
+    if "__init__" in members and members["__init__"].lineno:
+        yield members["__init__"]
     yield from (member for member in public if isinstance(member, griffe.Attribute))
     yield from (member for member in public if isinstance(member, griffe.Function))
+
+
+def _with_undescribed_bases(found: griffe.Class) -> dict[str, griffe.Object]:
+    """The members of a class and of those bases that the reference does not describe by themselves."""
+    members: dict[str, griffe.Object] = {}
+    for base in found.resolved_bases:
+        if isinstance(base, griffe.Class) and base.name not in _DESCRIBED:
+            members |= _with_undescribed_bases(base)
+    return members | {name: each for name, each in found.members.items() if isinstance(each, griffe.Object)}
 
 
 def _declaration(member: griffe.Object) -> str:
