@@ -79,7 +79,7 @@ class DurableJournal:
     async def open(self) -> Self:
         """Load which keys there are; when they are many, the first questions need not wait for it."""
         async with self._storage.reading() as session:
-            count = (await session.execute(select(func.count()).select_from(journal))).scalar_one()
+            count = await session.fetch_value(select(func.count()).select_from(journal))
         self._filters = [KeyFilter(count * 2)]
         self._room = self._filters[0].capacity - count
         self._closing = False
@@ -129,7 +129,7 @@ class DurableJournal:
         last = b""
         while not self._closing:
             async with self._storage.reading() as session:
-                keys = list((await session.execute(_KEYS, {"last": last})).scalars())
+                keys = [row.key for row in await session.fetch_all(_KEYS, {"last": last})]
             if not keys:
                 self._loaded = True
                 return
@@ -168,5 +168,5 @@ _KEYS = (
 
 
 async def _find_calls(session: Session, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-    rows = await session.execute(_FIND, {"keys": list(keys)})
+    rows = await session.fetch_all(_FIND, {"keys": list(keys)})
     return {row.key: row.value for row in rows}
