@@ -32,13 +32,14 @@ _PRAGMAS = (
 )
 _CONNECTIONS = 32
 """Most transactions on a file at a time; each has a connection, and a thread while it is at work."""
+_WAIT_SECONDS = 30.0
+"""How long a transaction waits for others of this process to end, when all connections are in use."""
 
 
 class SqliteSessions(Sessions):
     """Transactions on a SQLite file, or one after another on a database in memory."""
 
     def __init__(self, url: URL, *, in_memory: bool, lock_seconds: float) -> None:
-        self._lock_seconds = lock_seconds
         self._name = str(url.database)
         self._size = 1 if in_memory else _CONNECTIONS
         self._engine = _create_engine(url, self._size, in_memory=in_memory, lock_seconds=lock_seconds)
@@ -46,6 +47,7 @@ class SqliteSessions(Sessions):
         # A transaction gets its connection before it gets a thread: threads never wait for connections, whose
         # owners may be waiting for a thread.
         self._free = asyncio.Semaphore(self._size)
+        self._ending: set[asyncio.Future[None]] = set()
 
     @asynccontextmanager
     async def begin(self, *, reading: bool) -> AsyncIterator[Session]:
@@ -61,9 +63,9 @@ class SqliteSessions(Sessions):
             await self._end(session, commit=True)
 
     async def aclose(self) -> None:
-        """Close all connections; transactions whose caller was cancelled are ended first."""
-        for _ in range(self._size):
-            await self._free.acquire()
+        """Close all connections, after the end of transactions whose caller was cancelled."""
+        if self._ending:
+            await asyncio.wait(self._ending)
         try:
             await asyncio.get_running_loop().run_in_executor(self._threads, self._engine.dispose)
         finally:
@@ -74,11 +76,11 @@ class SqliteSessions(Sessions):
             await self._free.acquire()
             return
         try:
-            async with asyncio.timeout(self._lock_seconds):
+            async with asyncio.timeout(_WAIT_SECONDS):
                 await self._free.acquire()
         except TimeoutError as error:
             raise StorageError(
-                f"All connections to {self._name} were in use for {self._lock_seconds:g} seconds."
+                f"All connections to {self._name} were in use for {_WAIT_SECONDS:g} seconds; try again."
             ) from error
 
     async def _end(self, session: _SqliteSession, *, commit: bool) -> None:
@@ -91,8 +93,13 @@ class SqliteSessions(Sessions):
             self._free.release()
             return
         ending = asyncio.wrap_future(ended)
-        ending.add_done_callback(lambda _: self._free.release())
-        await asyncio.shield(ending)  # whoever is cancelled here leaves no connection in a transaction
+        self._ending.add(ending)
+        ending.add_done_callback(self._finish_ending)
+        await asyncio.shield(ending)  # a cancelled caller must not leave the connection in a transaction
+
+    def _finish_ending(self, ending: asyncio.Future[None]) -> None:
+        self._ending.discard(ending)
+        self._free.release()
 
 
 class _SqliteSession(Session):
@@ -116,7 +123,7 @@ class _SqliteSession(Session):
         **kwargs: _Parameters.kwargs,
     ) -> _Result:
         """Call the function in a thread."""
-        self._latest = future = self._threads.submit(self._run, function, args, kwargs)
+        self._latest = future = self._submit(self._run, function, args, kwargs)
         result: _Result = await asyncio.wrap_future(future)
         return result
 
@@ -131,7 +138,13 @@ class _SqliteSession(Session):
             finally:
                 self._lock.release()
             return None
-        return self._threads.submit(self._end, commit=commit)
+        return self._submit(self._end, commit)
+
+    def _submit(self, function: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
+        try:
+            return self._threads.submit(function, *arguments)
+        except RuntimeError as error:
+            raise StorageError("The database was closed before this transaction ended.") from error
 
     def _run(
         self, function: Callable[..., _Result], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -154,7 +167,7 @@ class _SqliteSession(Session):
             raise
         return connection
 
-    def _end(self, *, commit: bool) -> None:
+    def _end(self, commit: bool) -> None:
         with self._lock:
             self._end_locked(commit=commit)
 
