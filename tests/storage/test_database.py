@@ -1,4 +1,4 @@
-"""Opening a database: where it is, and what is said when it cannot be used."""
+"""Opening a database: where it is, and the message when it cannot be used."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _SENTENCES = {
     "is locked": "Another process has kept {name} locked for {seconds:g} seconds.",
     "unable to open": "{name} cannot be opened; check the path and who may read it.",
 }
-"""What to tell the user, by a part of the driver's message."""
+"""Messages for the user, by a part of the driver's message."""
 
 
 class Storage(AsyncResource):

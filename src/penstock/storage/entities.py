@@ -1,4 +1,4 @@
-"""What comes out of the database, and what a record is before it goes in."""
+"""What storage functions return, and a record before it is saved."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ async def list_jobs(
 
 
 async def update_job(session: Session, job_id: int, **fields: Any) -> bool:
-    """Change some of the job's fields and say whether there is such a job; unknown fields are ignored."""
+    """Change some of the job's fields; unknown ones are ignored. Returns whether the job exists."""
     values = to_columns(fields)
     if not values:
         return await session.fetch_first(select(jobs.c.id).where(jobs.c.id == job_id)) is not None

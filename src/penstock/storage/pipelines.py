@@ -140,7 +140,7 @@ async def _save_version(
 
 
 def _find_constraints(definition: Mapping[str, Any]) -> str | None:
-    """The column repeats what the definition says, which decides (D4)."""
+    """The column repeats a part of the definition, which is the source (D4)."""
     constraints = definition.get("constraints")
     return None if constraints is None else to_json(constraints)
 

@@ -18,7 +18,7 @@ _VERSION_TABLE = """
 
 
 def find_revision(connection: Connection) -> str | None:
-    """The newest migration that the database went through; None when it does not say."""
+    """The newest migration that the database has; None when it has no version."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

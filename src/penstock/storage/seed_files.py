@@ -19,11 +19,11 @@ class SeedFile:
 
 
 async def save_seed_file(session: Session, job_id: int, name: str, content: bytes) -> None:
-    """Keep the file that the job works on; it goes when the job is deleted."""
+    """Save the file that the job reads; it is deleted with the job."""
     await session.execute(insert(seed_files).values(job_id=job_id, name=name, content=content))
 
 
 async def find_seed_file(session: Session, job_id: int) -> SeedFile | None:
-    """The file that the job works on, or None when its seeds were not uploaded."""
+    """The file that the job reads, or None when its seeds were not uploaded."""
     row = await session.fetch_first(select(seed_files).where(seed_files.c.job_id == job_id))
     return SeedFile(row.name, row.content) if row else None

@@ -18,8 +18,8 @@ _Values = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 class Session(ABC):
     """A transaction; every storage function takes one first.
 
-    Each method call goes to the database once and brings all of its rows along: on SQLite it is one trip to a
-    thread. What needs several statements at once uses ``run_sync``.
+    Each call of a method goes to the database once and returns all rows: on SQLite, one trip to a thread.
+    ``run_sync`` runs several statements in one call.
     """
 
     is_postgres: bool

@@ -112,7 +112,7 @@ class _SqliteSession(Session):
         self._connection: Connection | None = None
         self._latest: Future[Any] | None = None
         self._lock = threading.Lock()
-        """Held by the thread that uses the connection: a function goes on when its caller is cancelled."""
+        """Held while a thread uses the connection: a function runs on when its caller is cancelled."""
         self._ended = False
 
     async def run_sync(
@@ -191,7 +191,7 @@ def connect(path: str, lock_seconds: float) -> sqlite3.Connection:
 
 
 def _get_arguments(lock_seconds: float) -> dict[str, Any]:
-    """How the driver connects: a transaction begins when a statement says so."""
+    """How the driver connects: transactions are begun explicitly."""
     return {"timeout": lock_seconds, "isolation_level": None, "check_same_thread": False}
 
 
@@ -200,8 +200,8 @@ def _create_engine(url: URL, size: int, *, in_memory: bool, lock_seconds: float)
     if in_memory:
         engine = create_engine(url, poolclass=StaticPool, connect_args=arguments)
     else:
-        # A connection that is closed has to be opened anew, which costs more than any read: all are kept, and
-        # the one that was used last, whose cache is warm, is used next.
+        # To open a connection costs more than any read: all stay open, and the one that was used last, whose
+        # cache is warm, is used next.
         engine = create_engine(
             url,
             poolclass=QueuePool,

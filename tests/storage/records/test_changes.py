@@ -23,8 +23,8 @@ async def test_deleting_the_records_of_a_job_deletes_the_job_and_deleting_all_ke
     await save_all(storage, new_record(0), new_record(1))
     async with storage.session() as session:
         other = await jobs.create_job(session, 1, 1)
-        kept = NewRecord(other, 1, RecordId(0), {})
-        await records.save_record(session, kept)
+        of_another_job = NewRecord(other, 1, RecordId(0), {})
+        await records.save_record(session, of_another_job)
 
         deleted = await records.delete_records(session, job_id)
 

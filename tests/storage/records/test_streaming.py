@@ -28,11 +28,11 @@ async def test_a_stream_has_every_record_in_the_order_of_seeds(
         made = (new_record(0, identity=identity, trace=()) for identity in reversed(identities))
         await asyncio.gather(*(writer.save_record(record) for record in made))
 
-    wanted = RecordFilter(job_id=job_id)
+    of_the_job = RecordFilter(job_id=job_id)
     by_identity = [
-        record.identity async for record in records.stream_records(storage, wanted, order="identity")
+        record.identity async for record in records.stream_records(storage, of_the_job, order="identity")
     ]
-    by_id = [record.id async for record in records.stream_records(storage, wanted)]
+    by_id = [record.id async for record in records.stream_records(storage, of_the_job)]
     async with storage.reading() as session:
         finished = [item.identity async for item in records.finished_items(session, job_id)]
 

@@ -94,7 +94,7 @@ def to_record(row: Row[Any]) -> Record:
 
 
 def to_output(output: Any) -> str:
-    """A pipeline's output as the text that is kept (D2), without what a database's text cannot hold."""
+    """A pipeline's output as the text that is stored (D2), without characters that databases refuse."""
     text = output if isinstance(output, str) else to_json(output).lstrip()
     return _NOT_STORABLE.sub("\ufffd", text)
 

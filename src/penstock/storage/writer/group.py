@@ -34,7 +34,7 @@ class Group:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to write and nobody waits."""
+        """Whether there is nothing to write and no waiter."""
         return not (self.size or self.flush_waiters)
 
     @property

@@ -1,6 +1,6 @@
 """Group commit: many records and calls, one transaction, one wait for the disk.
 
-Whoever saves something waits until it is on disk. While one group is being written the next gathers, so a
+A save returns when its record or call is on disk. While one group is being written the next gathers, so a
 slow disk makes larger groups, not fewer records a second.
 """
 
@@ -41,7 +41,7 @@ class Writer(AsyncResource):
         self._next = Group()
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
-        """Set when somebody waits: progress alone is not urgent."""
+        """Set when there is a waiter: progress alone is not urgent."""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
