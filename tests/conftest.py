@@ -11,12 +11,17 @@ os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pydantic import SecretStr
 
 from penstock.llm import Client, use_client
 from penstock.settings import Settings, get_settings
 from support.model_server import Answer, ModelServer
+
+# How long an example takes says nothing on a busy machine.
+hypothesis.settings.register_profile("penstock", deadline=None)
+hypothesis.settings.load_profile("penstock")
 
 _KEPT = {"database_path"}
 

@@ -36,7 +36,7 @@ from tools.mutation_operators import Mutation, gives_a_program, list_mutations
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_PARTS_OF_PACKAGES = {"writer": ("src/penstock/storage/writer*", "tests/storage/test_writer*")}
+_PARTS_OF_PACKAGES = {"writer": ("src/penstock/storage/writer*", "tests/storage/writer*")}
 """Names for less than a package: globs of the sources and of the tests."""
 
 _PYTEST = (

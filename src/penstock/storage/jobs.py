@@ -1,4 +1,4 @@
-"""Jobs: what is asked for, how far it is, and what it cost."""
+"""Jobs: what to run, how far it is, and what it cost."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, case, delete, func, insert, select, update
+from sqlalchemy import Row, case, func, insert, select, update
 
 from penstock.entities import JobStatus, RecordStatus, Usage
 from penstock.errors import NotFoundError
 from penstock.serialization import from_json, to_json
-from penstock.storage.database import Session
 from penstock.storage.entities import Job
 from penstock.storage.pipelines import get_pipeline
+from penstock.storage.session import Session
 from penstock.storage.tables import jobs, records, to_datetime
 
 _FIXED = {"id", "pipeline_id", "created_at"}
@@ -33,30 +33,26 @@ async def create_job(
     source: Any = None,
     options: Any = None,
 ) -> int:
-    """Keep a new job over the pipeline's present version and return its id; raises NotFoundError."""
+    """Save a new job over the pipeline's present version and return its id; raises NotFoundError."""
     pipeline = await get_pipeline(session, pipeline_id)
     now = datetime.now(UTC)
-    result = await session.execute(
-        insert(jobs)
-        .returning(jobs.c.id)
-        .values(
-            pipeline_id=pipeline_id,
-            pipeline_version=pipeline.version,
-            status=JobStatus(status).value,
-            total_seeds=total_seeds,
-            started_at=now,
-            created_at=now,
-            run_key=run_key,
-            source=None if source is None else to_json(source),
-            options=None if options is None else to_json(options),
-        )
+    statement = insert(jobs).values(
+        pipeline_id=pipeline_id,
+        pipeline_version=pipeline.version,
+        status=JobStatus(status).value,
+        total_seeds=total_seeds,
+        started_at=now,
+        created_at=now,
+        run_key=run_key,
+        source=None if source is None else to_json(source),
+        options=None if options is None else to_json(options),
     )
-    return int(result.scalar_one())
+    return int(await session.fetch_value(statement.returning(jobs.c.id)))
 
 
 async def get_job(session: Session, job_id: int) -> Job:
     """Return the job; raises NotFoundError."""
-    row = (await session.execute(select(jobs).where(jobs.c.id == job_id))).mappings().first()
+    row = await session.fetch_first(select(jobs).where(jobs.c.id == job_id))
     if row is None:
         raise NotFoundError("job not found", detail={"job_id": job_id})
     return _to_job(row)
@@ -65,7 +61,7 @@ async def get_job(session: Session, job_id: int) -> Job:
 async def find_job(session: Session, run_key: str) -> Job | None:
     """The newest job with that run key, or None."""
     query = select(jobs).where(jobs.c.run_key == run_key).order_by(jobs.c.id.desc()).limit(1)
-    row = (await session.execute(query)).mappings().first()
+    row = await session.fetch_first(query)
     return _to_job(row) if row else None
 
 
@@ -73,7 +69,7 @@ async def find_job_by_output(session: Session, output: str) -> Job | None:
     """The newest job whose records go to the file ``output``, or None."""
     named = jobs.c.options.contains(f'"output":{to_json(output)}', autoescape=True)
     query = select(jobs).where(named).order_by(jobs.c.id.desc()).limit(1)
-    row = (await session.execute(query)).mappings().first()
+    row = await session.fetch_first(query)
     return _to_job(row) if row else None
 
 
@@ -84,29 +80,21 @@ async def list_jobs(
     *,
     statuses: Iterable[JobStatus] = (),
 ) -> list[Job]:
-    """Jobs, the newest first; of one pipeline, or in some of the states, where that is asked for."""
+    """Jobs, the newest first; only those of one pipeline, or in one of ``statuses``, if these are given."""
     query = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
     if pipeline_id is not None:
         query = query.where(jobs.c.pipeline_id == pipeline_id)
-    if wanted := [status.value for status in statuses]:
-        query = query.where(jobs.c.status.in_(wanted))
-    return [_to_job(row) for row in (await session.execute(query)).mappings()]
+    if values := [status.value for status in statuses]:
+        query = query.where(jobs.c.status.in_(values))
+    return [_to_job(row) for row in await session.fetch_all(query)]
 
 
 async def update_job(session: Session, job_id: int, **fields: Any) -> bool:
-    """Change some of the job's fields and say whether there is such a job; unknown fields are ignored."""
+    """Change some of the job's fields; unknown ones are ignored. Returns whether the job exists."""
     values = to_columns(fields)
     if not values:
-        return (await session.execute(select(jobs.c.id).where(jobs.c.id == job_id))).first() is not None
-    result = await session.execute(update(jobs).where(jobs.c.id == job_id).values(values))
-    return bool(result.rowcount)
-
-
-async def delete_job(session: Session, job_id: int) -> None:
-    """Delete the job with its records; raises NotFoundError."""
-    result = await session.execute(delete(jobs).where(jobs.c.id == job_id))
-    if not result.rowcount:
-        raise NotFoundError("job not found", detail={"job_id": job_id})
+        return await session.fetch_first(select(jobs.c.id).where(jobs.c.id == job_id)) is not None
+    return bool(await session.execute(update(jobs).where(jobs.c.id == job_id).values(values)))
 
 
 async def count_records(session: Session, job_id: int | None = None) -> dict[RecordStatus, int]:
@@ -115,7 +103,7 @@ async def count_records(session: Session, job_id: int | None = None) -> dict[Rec
     if job_id is not None:
         query = query.where(records.c.job_id == job_id)
     counts = dict.fromkeys(RecordStatus, 0)
-    for status, count in await session.execute(query):
+    for status, count in await session.fetch_all(query):
         counts[RecordStatus(status)] = count
     return counts
 
@@ -135,7 +123,7 @@ async def usage_of_job(session: Session, job_id: int) -> Usage:
         func.min(table.usage_start),
         func.max(table.usage_end),
     ).where(table.job_id == job_id)
-    sums = (await session.execute(query)).one()
+    [sums] = await session.fetch_all(query)
     tokens = [int(value) for value in sums[:5]]  # PostgreSQL sums to numeric
     return Usage(
         input_tokens=tokens[0],
@@ -166,11 +154,11 @@ def to_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _to_job(row: RowMapping) -> Job:
-    facts = dict(row)
+def _to_job(row: Row[Any]) -> Job:
+    values = row._asdict()
     for name in _JSON:
-        facts[name] = from_json(facts[name])
-    facts["status"] = JobStatus(facts["status"])
+        values[name] = from_json(values[name])
+    values["status"] = JobStatus(values["status"])
     for name in ("current_seed", "records_generated", "records_failed", "progress"):
-        facts[name] = facts[name] or 0
-    return Job(**{str(name): value for name, value in facts.items()})
+        values[name] = values[name] or 0
+    return Job(**values)

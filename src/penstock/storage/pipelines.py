@@ -10,29 +10,25 @@ from sqlalchemy import Row, delete, insert, select, update
 
 from penstock.errors import NotFoundError
 from penstock.serialization import from_json, to_json
-from penstock.storage.database import Session
 from penstock.storage.entities import StoredPipeline
+from penstock.storage.session import Session
 from penstock.storage.tables import pipeline_versions, pipelines
 
 
 async def save_pipeline(
     session: Session, name: str, definition: Mapping[str, Any], *, source: str | None = None
 ) -> int:
-    """Keep a new pipeline as its version 1 and return its id; ``source`` is the file it came from."""
+    """Save a new pipeline as its version 1 and return its id; ``source`` is the file it came from."""
     now = datetime.now(UTC)
-    result = await session.execute(
-        insert(pipelines)
-        .returning(pipelines.c.id)
-        .values(
-            name=name,
-            definition=to_json(definition),
-            constraints=_find_constraints(definition),
-            created_at=now,
-            updated_at=now,
-            version=1,
-        )
+    statement = insert(pipelines).values(
+        name=name,
+        definition=to_json(definition),
+        constraints=_find_constraints(definition),
+        created_at=now,
+        updated_at=now,
+        version=1,
     )
-    pipeline_id = int(result.scalar_one())
+    pipeline_id = int(await session.fetch_value(statement.returning(pipelines.c.id)))
     await _save_version(session, pipeline_id, 1, name, definition, source, now)
     return pipeline_id
 
@@ -66,44 +62,32 @@ async def update_pipeline(
 
 async def get_pipeline(session: Session, pipeline_id: int, version: int | None = None) -> StoredPipeline:
     """Return the pipeline, as it is now or as it was in ``version``; raises NotFoundError."""
-    if found := await find_pipeline(session, pipeline_id, version):
-        return found
-    raise NotFoundError("pipeline not found", detail={"pipeline_id": pipeline_id})
-
-
-async def find_pipeline(
-    session: Session, pipeline_id: int, version: int | None = None
-) -> StoredPipeline | None:
-    """Return the pipeline, as it is now or as it was in ``version``, or None."""
-    wanted = pipelines.c.version if version is None else version
-    both = pipelines.join(pipeline_versions, pipeline_versions.c.pipeline_id == pipelines.c.id)
-    row = (
-        await session.execute(
-            select(pipelines, *_VERSION_COLUMNS)
-            .select_from(both)
-            .where(pipelines.c.id == pipeline_id, pipeline_versions.c.version == wanted)
-        )
-    ).first()
-    return _to_version(row) if row else None
+    number = pipelines.c.version if version is None else version
+    query = (
+        select(pipelines, *_VERSION_COLUMNS)
+        .select_from(_WITH_VERSIONS)
+        .where(pipelines.c.id == pipeline_id, pipeline_versions.c.version == number)
+    )
+    row = await session.fetch_first(query)
+    if row is None:
+        raise NotFoundError("pipeline not found", detail={"pipeline_id": pipeline_id})
+    return _to_version(row)
 
 
 async def list_pipelines(session: Session) -> list[StoredPipeline]:
     """All pipelines, the newest first."""
-    rows = await session.execute(select(pipelines).order_by(pipelines.c.id.desc()))
+    rows = await session.fetch_all(select(pipelines).order_by(pipelines.c.id.desc()))
     return [_to_pipeline(row) for row in rows]
 
 
 async def list_versions(session: Session, pipeline_id: int) -> list[StoredPipeline]:
     """All versions of a pipeline, the newest first; raises NotFoundError."""
-    both = pipelines.join(pipeline_versions, pipeline_versions.c.pipeline_id == pipelines.c.id)
-    rows = (
-        await session.execute(
-            select(pipelines, *_VERSION_COLUMNS)
-            .select_from(both)
-            .where(pipelines.c.id == pipeline_id)
-            .order_by(pipeline_versions.c.version.desc())
-        )
-    ).all()
+    rows = await session.fetch_all(
+        select(pipelines, *_VERSION_COLUMNS)
+        .select_from(_WITH_VERSIONS)
+        .where(pipelines.c.id == pipeline_id)
+        .order_by(pipeline_versions.c.version.desc())
+    )
     if not rows:
         raise NotFoundError("pipeline not found", detail={"pipeline_id": pipeline_id})
     return [_to_version(row) for row in rows]
@@ -112,28 +96,24 @@ async def list_versions(session: Session, pipeline_id: int) -> list[StoredPipeli
 async def save_validation_config(
     session: Session, pipeline_id: int, validation_config: Mapping[str, Any]
 ) -> None:
-    """Keep how the review page lays out this pipeline's fields; raises NotFoundError."""
-    result = await session.execute(
-        update(pipelines)
-        .where(pipelines.c.id == pipeline_id)
-        .values(validation_config=to_json(validation_config))
-    )
-    if not result.rowcount:
+    """Save how the review page lays out this pipeline's fields; raises NotFoundError."""
+    statement = update(pipelines).where(pipelines.c.id == pipeline_id)
+    if not await session.execute(statement.values(validation_config=to_json(validation_config))):
         raise NotFoundError("pipeline not found", detail={"pipeline_id": pipeline_id})
 
 
 async def delete_pipeline(session: Session, pipeline_id: int) -> None:
     """Delete the pipeline with its versions, jobs and records; raises NotFoundError."""
-    result = await session.execute(delete(pipelines).where(pipelines.c.id == pipeline_id))
-    if not result.rowcount:
+    if not await session.execute(delete(pipelines).where(pipelines.c.id == pipeline_id)):
         raise NotFoundError("pipeline not found", detail={"pipeline_id": pipeline_id})
 
 
+_WITH_VERSIONS = pipelines.join(pipeline_versions, pipeline_versions.c.pipeline_id == pipelines.c.id)
 _VERSION_COLUMNS = (
-    pipeline_versions.c.version.label("their_version"),
-    pipeline_versions.c.name.label("their_name"),
-    pipeline_versions.c.definition.label("their_definition"),
-    pipeline_versions.c.created_at.label("their_time"),
+    pipeline_versions.c.version.label("version_number"),
+    pipeline_versions.c.name.label("version_name"),
+    pipeline_versions.c.definition.label("version_definition"),
+    pipeline_versions.c.created_at.label("version_created_at"),
     pipeline_versions.c.source,
 )
 
@@ -160,7 +140,7 @@ async def _save_version(
 
 
 def _find_constraints(definition: Mapping[str, Any]) -> str | None:
-    """The column mirrors the definition, which is the source (D4)."""
+    """The column repeats a part of the definition, which is the source (D4)."""
     constraints = definition.get("constraints")
     return None if constraints is None else to_json(constraints)
 
@@ -180,11 +160,11 @@ def _to_pipeline(row: Row[Any]) -> StoredPipeline:
 def _to_version(row: Row[Any]) -> StoredPipeline:
     return StoredPipeline(
         id=row.id,
-        name=row.their_name,
-        definition=from_json(row.their_definition),
+        name=row.version_name,
+        definition=from_json(row.version_definition),
         created_at=row.created_at,
-        version=row.their_version,
+        version=row.version_number,
         validation_config=from_json(row.validation_config),
-        updated_at=row.their_time,
+        updated_at=row.version_created_at,
         source=row.source,
     )

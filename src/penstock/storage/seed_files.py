@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import insert, select
 
-from penstock.storage.database import Session
+from penstock.storage.session import Session
 from penstock.storage.tables import seed_files
 
 
@@ -19,11 +19,11 @@ class SeedFile:
 
 
 async def save_seed_file(session: Session, job_id: int, name: str, content: bytes) -> None:
-    """Keep the file that the job works on; it goes when the job is deleted."""
+    """Save the file that the job reads; it is deleted with the job."""
     await session.execute(insert(seed_files).values(job_id=job_id, name=name, content=content))
 
 
 async def find_seed_file(session: Session, job_id: int) -> SeedFile | None:
-    """The file that the job works on, or None when it was begun from elsewhere."""
-    row = (await session.execute(select(seed_files).where(seed_files.c.job_id == job_id))).first()
+    """The file that the job reads, or None when its seeds were not uploaded."""
+    row = await session.fetch_first(select(seed_files).where(seed_files.c.job_id == job_id))
     return SeedFile(row.name, row.content) if row else None

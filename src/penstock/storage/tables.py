@@ -1,6 +1,6 @@
 """The tables, as the newest migration leaves them.
 
-JSON is kept as text, times are UTC. The migrations and this module give the same schema: a test compares.
+JSON is stored as text, times are UTC. The migrations make the same schema: a test compares.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 
-def to_text(moment: datetime) -> str:
-    """A time as ISO-8601 in UTC, always of the same length, so that texts sort as times do."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+def to_iso8601(time: datetime) -> str:
+    """A time as ISO 8601 in UTC, always of the same length, so that texts sort as times do."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def to_datetime(value: Any) -> datetime | None:
@@ -39,8 +39,11 @@ def to_datetime(value: Any) -> datetime | None:
         return None
     if isinstance(value, (int, float)):
         return datetime.fromtimestamp(value, UTC)
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+to_text = to_iso8601
 
 
 class _Timestamp(UserDefinedType[Any]):
@@ -59,18 +62,18 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Text where there is no type for times."""
+        """Text on SQLite, which has no type for times."""
         if dialect.name == "sqlite":
             return dialect.type_descriptor(_Timestamp())
         return dialect.type_descriptor(TIMESTAMP(timezone=True))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """What the driver takes."""
-        moment = to_datetime(value)
-        return to_text(moment) if moment is not None and dialect.name == "sqlite" else moment
+        """The value that the driver takes."""
+        time = to_datetime(value)
+        return to_iso8601(time) if time is not None and dialect.name == "sqlite" else time
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """What the driver gave, as a time in UTC."""
+        """The driver's value as a time in UTC."""
         return to_datetime(value)
 
 
@@ -139,7 +142,7 @@ jobs = Table(
     Index("ix_jobs_run_key", "run_key"),
     sqlite_autoincrement=True,
 )
-"""``run_key`` is what a run is found again by; ``source`` (of the seeds), ``options``: the runner's JSON."""
+"""``run_key`` identifies the run of a file; ``source`` (of seeds) and ``options`` are the runner's JSON."""
 
 records = Table(
     "records",
@@ -194,7 +197,7 @@ record_history = Table(
     Index("ix_record_history_record_id", "record_id", "id"),
     sqlite_autoincrement=True,
 )
-"""What a record was before each edit; null where the edit left it alone, ``{}`` for no edits yet."""
+"""What a record was before each edit; null for what the edit did not change, ``{}`` for no edits yet."""
 
 seed_files = Table(
     "seed_files",
@@ -205,7 +208,7 @@ seed_files = Table(
     Column("name", Text, nullable=False),
     Column("content", LargeBinary, nullable=False),
 )
-"""The uploaded file that a job works on: it must outlive the process, and go with the job."""
+"""The uploaded file that a job reads: it outlives the process, and is deleted with the job."""
 
 journal = Table(
     "journal",

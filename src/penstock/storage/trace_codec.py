@@ -1,9 +1,10 @@
-"""How a trace is kept: what changed at each step, and no text twice.
+"""How a trace is stored: what changed at each step, and no text twice.
 
-The contract's trace repeats the whole state at each step, so a record of ten steps would be kept ten times.
-Here the last state is kept once, as what differs from the seed's metadata (which is also what an export shows
-and a filter looks at), and each step as what it did. A value that is still in the last state is only named.
-Packing and unpacking give the same trace for everything that JSON can say.
+The contract's trace repeats the whole state at each step, so a record of ten steps would be stored ten times.
+Here the last state is stored once, as what differs from the seed's metadata (which is also what an export
+shows and a filter reads), and each step as what it changed. A value that is still in the last state is only
+named.
+Unpacking gives back the same trace for everything that JSON can express.
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ _CALL = (
     "cached_tokens",
     "finish_reason",
 )
-"""Keys that most entries have, in the order that they come in: then their values are enough.
+"""Keys that most entries have, in their order: then only the values are stored.
 
-These lists are part of what is on disk and never change; an entry with other keys is kept as it is.
+These lists are part of the format on disk and never change; an entry with other keys is stored as it is.
 """
 _SAME = "$same"
 _REMOVED = "$removed"
 
 
 class PackedTrace(NamedTuple):
-    """The two texts that a trace is kept as."""
+    """The two texts that a trace is stored as."""
 
     trace: str
     state: str
@@ -64,29 +65,24 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dic
     return changed, [key for key in before if key not in after]
 
 
-def pack_trace(
-    trace: Iterable[Mapping[str, Any]],
-    metadata: Mapping[str, Any],
-    initial: Mapping[str, Any] | None = None,
-) -> PackedTrace:
-    """Pack a record's trace; ``initial`` is the state that it began with, when that is not its metadata."""
+def pack_trace(trace: Iterable[Mapping[str, Any]], metadata: Mapping[str, Any]) -> PackedTrace:
+    """Pack a record's trace; ``metadata`` is the state that its first step is compared with."""
     entries = list(trace)
-    start = metadata if initial is None else initial
     states = [entry.get("accumulated_state") for entry in entries]
-    final: Mapping[str, Any] = next((state for state in reversed(states) if isinstance(state, dict)), start)
-    packed: dict[str, Any] = {"steps": _pack_steps(entries, start, final)}
-    if initial is not None and (change := _pack_change(metadata, initial, final)):
-        packed["initial"] = change
-    return PackedTrace(trace=to_json(packed), state=pack_state(final, metadata))
+    final: Mapping[str, Any] = next(
+        (state for state in reversed(states) if isinstance(state, dict)), metadata
+    )
+    steps = _pack_steps(entries, metadata, final)
+    return PackedTrace(trace=to_json({"steps": steps}), state=pack_state(final, metadata))
 
 
 def unpack_trace(trace: str | None, state: str | None, metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The trace as the contract shows it; one in the first layout of the contract is given back as it is."""
+    """The trace as the contract shows it; one in the contract's first layout is returned as it is."""
     packed = from_json(trace)
     if not isinstance(packed, dict):
         return packed if isinstance(packed, list) else []
     final = unpack_state(state, metadata)
-    before = _unpack_change(packed.get("initial", {}), metadata, final)
+    before = dict(metadata)
     entries = []
     for step in packed["steps"]:
         entry, before = _unpack_step(step, before, final)
@@ -133,7 +129,7 @@ def unpack_state(state: str | None, metadata: Mapping[str, Any]) -> dict[str, An
 
 
 def _find_twin(changed: dict[str, Any]) -> str | None:
-    """The key that holds what ``pipeline_output`` holds too, when that is worth sharing."""
+    """The key with the same value as ``pipeline_output``, when that is worth sharing."""
     output = changed.get("pipeline_output")
     if not isinstance(output, (str, dict, list)):
         return None
@@ -186,7 +182,7 @@ def _pack_step(
 
 
 def _pack_more(step: dict[str, Any], more: dict[str, Any]) -> None:
-    """What a step adds to the contract's keys."""
+    """Pack what a step has beyond the contract's keys."""
     if _has_keys(more.get("usage"), _USAGE):
         step["usage"] = list(more.pop("usage").values())
     calls = more.get("calls")
@@ -202,7 +198,7 @@ def _has_keys(value: Any, keys: tuple[str, ...]) -> bool:
 
 
 def _pack_values(step: dict[str, Any], values: Mapping[str, Any], final: Mapping[str, Any]) -> None:
-    """Name the values that the last state still has, and keep the others."""
+    """Name the values that the last state still has, and store the others."""
     kept: list[str] = []
     rest: dict[str, Any] = {}
     for key, value in values.items():
@@ -217,7 +213,7 @@ def _pack_values(step: dict[str, Any], values: Mapping[str, Any], final: Mapping
 
 
 def _pack_input(step: dict[str, Any], seen: Any, before: Mapping[str, Any]) -> None:
-    """Nothing when the step saw the whole state, which is the rule; else the names of what it saw of it."""
+    """Store nothing when the step saw the whole state, as most do; else the names of what it saw."""
     if not isinstance(seen, dict):
         step["saw"] = {"value": seen}
         return

@@ -1,4 +1,4 @@
-"""The present layout; rows of the contract's first layouts, which had no version, move into it."""
+"""The present layout; rows of the contract's first layouts, which had no version, are moved into it."""
 
 from __future__ import annotations
 
@@ -47,21 +47,22 @@ def _move_rows(table: str) -> None:
     chosen = ", ".join(values.values())
     op.execute(f"INSERT INTO {table} ({columns}) SELECT {chosen} FROM old_{table}")  # noqa: S608  names are ours
     if table == "pipelines":
-        _stand_in_for_lost_pipelines()
+        _replace_deleted_pipelines()
         op.execute(
             "INSERT INTO pipeline_versions (pipeline_id, version, name, definition, created_at) "
             "SELECT id, 1, name, definition, created_at FROM pipelines"
         )
 
 
-def _stand_in_for_lost_pipelines() -> None:
+def _replace_deleted_pipelines() -> None:
     """Jobs whose pipeline was deleted keep their rows: an empty pipeline takes its place."""
     if "old_jobs" not in sa.inspect(op.get_bind()).get_table_names():
         return
-    lost = "SELECT DISTINCT pipeline_id FROM old_jobs WHERE pipeline_id NOT IN (SELECT id FROM pipelines)"
-    facts = '\'Deleted pipeline\', \'{"name":"Deleted pipeline","blocks":[]}\', CURRENT_TIMESTAMP'
+    deleted = "SELECT DISTINCT pipeline_id FROM old_jobs WHERE pipeline_id NOT IN (SELECT id FROM pipelines)"
+    values = '\'Deleted pipeline\', \'{"name":"Deleted pipeline","blocks":[]}\', CURRENT_TIMESTAMP'
+    columns = "id, name, definition, created_at"
     op.execute(
-        f"INSERT INTO pipelines (id, name, definition, created_at) SELECT pipeline_id, {facts} FROM ({lost})"  # noqa: S608  all of it stands above
+        f"INSERT INTO pipelines ({columns}) SELECT pipeline_id, {values} FROM ({deleted})"  # noqa: S608  all of it is above
     )
 
 

@@ -1,0 +1,112 @@
+"""A record as a row of the database, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row, null
+
+from penstock.entities import RecordId, RecordStatus, Usage
+from penstock.serialization import from_json, to_json
+from penstock.storage.entities import NewRecord, Record
+from penstock.storage.tables import records
+from penstock.storage.trace_codec import pack_trace
+
+NEW_COLUMNS = tuple(column.name for column in records.columns if column.name not in {"id", "edits"})
+"""The columns of a new record, in the table's order."""
+
+COLUMNS = tuple(records.columns)
+"""What ``to_record`` reads."""
+COLUMNS_WITHOUT_TRACE = tuple(
+    null().label("trace") if column.name == "trace" else column for column in records.columns
+)
+"""The same with null for the trace, which is most of a record."""
+
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL, which PostgreSQL refuses, and lone surrogates, which UTF-8 has no bytes for."""
+
+
+def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
+    """The record's values in the order of ``NEW_COLUMNS``; ``now`` is a time as the database takes it."""
+    packed = pack_trace(record.trace, record.metadata)
+    usage = record.usage
+    seed, repetition, child = record.identity
+    return (
+        to_output(record.output),
+        to_json(record.metadata),
+        record.status.value,
+        record.pipeline_id,
+        record.job_id,
+        packed.trace,
+        now,
+        now,
+        seed,
+        repetition,
+        child,
+        record.pipeline_version,
+        packed.state,
+        None if record.error is None else to_json(record.error),
+        None if record.error is None else find_cause(record.error),
+        record.attempts,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        usage.llm_calls,
+        usage.journal_hits,
+        usage.cost,
+        usage.start_time,
+        usage.end_time,
+    )
+
+
+def to_record(row: Row[Any]) -> Record:
+    """The record that a row of ``COLUMNS`` holds."""
+    return Record(
+        id=row.id,
+        output=row.output,
+        metadata=from_json(row.metadata),
+        status=RecordStatus(row.status),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        pipeline_id=row.pipeline_id,
+        job_id=row.job_id,
+        pipeline_version=row.pipeline_version,
+        identity=None if row.seed is None else RecordId(row.seed, row.repetition, row.child),
+        error=from_json(row.error),
+        cause=row.cause,
+        attempts=row.attempts,
+        usage=Usage(
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            cached_tokens=row.cached_tokens,
+            llm_calls=row.llm_calls,
+            cost=row.cost,
+            start_time=row.usage_start,
+            end_time=row.usage_end,
+            journal_hits=row.journal_hits,
+        ),
+        edits=from_json(row.edits) or {},
+        packed_trace=row.trace,
+        packed_state=row.state,
+    )
+
+
+def to_output(output: Any) -> str:
+    """A pipeline's output as the text that is stored (D2), without characters that databases refuse."""
+    text = output if isinstance(output, str) else to_json(output).lstrip()
+    return _NOT_STORABLE.sub("\ufffd", text)
+
+
+def find_cause(error: Mapping[str, Any]) -> str:
+    """The reason in an error, without what differs from record to record, so that failures can be counted."""
+    given = error.get("detail")
+    detail: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    message = str(
+        detail.get("error") or error.get("error") or error.get("message") or error.get("type") or "unknown"
+    )
+    line = message.strip().splitlines()[0] if message.strip() else "unknown"
+    line = re.sub(r"\d+", "N", re.sub(r"(['\"`]).{12,}?\1", r"\1…\1", line[:400]))[:200]
+    block_type = detail.get("block_type")
+    return _NOT_STORABLE.sub("\ufffd", f"{block_type}: {line}" if block_type else line)

@@ -1,0 +1,84 @@
+"""All records of a filter, however many, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import func, select
+
+from penstock.entities import RecordId, RecordStatus
+from penstock.storage.database import Storage
+from penstock.storage.entities import Record
+from penstock.storage.filters import RecordFilter, after, conditions
+from penstock.storage.records.rows import COLUMNS, COLUMNS_WITHOUT_TRACE, to_record
+from penstock.storage.session import Session
+from penstock.storage.tables import records
+
+_BATCH = 500
+_IDENTITIES_AT_ONCE = 5_000
+
+
+class Finished(NamedTuple):
+    """A record that is there already, so that a resumed job does not make it again."""
+
+    identity: RecordId
+    status: RecordStatus
+
+
+async def stream_records(
+    storage: Storage,
+    matching: RecordFilter = RecordFilter(),  # noqa: B008  frozen
+    *,
+    order: Literal["id", "identity"] = "id",
+    traces: bool = True,
+) -> AsyncIterator[Record]:
+    """All matching records, the oldest first or in the order of their seeds, in constant memory.
+
+    Each batch is read in its own transaction, so a long export delays nobody. Without ``traces`` they are not
+    even read.
+    """
+    columns = COLUMNS if traces else COLUMNS_WITHOUT_TRACE
+    keys: list[Any] = [records.c.id]
+    if order == "identity":
+        keys = [
+            records.c.job_id,
+            records.c.seed,
+            records.c.repetition,
+            func.length(records.c.child),
+            records.c.child,
+        ]
+    query = select(*columns).where(*conditions(matching, postgres=storage.is_postgres))
+    if order == "identity":
+        query = query.where(records.c.seed.is_not(None))
+    query = query.order_by(*keys).limit(_BATCH)
+    batch = query
+    while True:
+        async with storage.reading() as session:
+            rows = await session.fetch_all(batch)
+        for row in rows:
+            yield to_record(row)
+        if len(rows) < _BATCH:
+            return
+        last = rows[-1]
+        position: tuple[Any, ...] = (last.id,)
+        if order == "identity":
+            position = (last.job_id, last.seed, last.repetition, len(last.child), last.child)
+        batch = query.where(*after(keys, position))
+
+
+async def finished_items(session: Session, job_id: int) -> AsyncIterator[Finished]:
+    """The records that the job has already."""
+    table = records.c
+    keys = [table.seed, table.repetition, table.child]
+    query = (
+        select(*keys, table.status)
+        .where(table.job_id == job_id, table.seed.is_not(None))
+        .order_by(*keys)
+        .limit(_IDENTITIES_AT_ONCE)
+    )
+    batch = query
+    while rows := await session.fetch_all(batch):
+        for seed, repetition, child, status in rows:
+            yield Finished(RecordId(seed, repetition, child), RecordStatus(status))
+        batch = query.where(*after(keys, rows[-1][:3]))

@@ -1,0 +1,173 @@
+"""Group commit: many records and calls, one transaction, one wait for the disk.
+
+A save returns when its record or call is on disk. While one group is being written the next gathers, so a
+slow disk makes larger groups, not fewer records a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from sqlalchemy.exc import IntegrityError
+
+from penstock.errors import StorageError
+from penstock.lifecycle import AsyncResource
+from penstock.storage.database import Storage
+from penstock.storage.entities import NewRecord
+from penstock.storage.jobs import to_columns
+from penstock.storage.records.rows import to_row
+from penstock.storage.tables import to_iso8601
+from penstock.storage.writer.group import Group, Waiter
+from penstock.storage.writer.sinks import make_sink
+
+UPDATE_DELAY = 0.25
+"""Seconds that a job's progress may wait for a record or a call to be written with it."""
+
+_ACKNOWLEDGED_AT_ONCE = 8
+"""Waiters that go on in one turn of the event loop: each begins its next record, and requests to the service
+have to wait meanwhile."""
+
+
+class Writer(AsyncResource):
+    """Writes records, calls and jobs' progress in groups; closing it writes what is left."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._sink = make_sink(storage)
+        self._next = Group()
+        self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
+        """Set when there is a waiter: progress alone is not urgent."""
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def open(self) -> Self:
+        """Start writing; raises StorageError."""
+        with self._storage.translating():
+            await self._sink.open()
+        self._closing = False
+        self._task = asyncio.create_task(self._run(), name="penstock writer")
+        return self
+
+    async def aclose(self) -> None:
+        """Write what is left, and stop."""
+        self._closing = True
+        self._wake.set()
+        self._urgent.set()
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            self._task = None
+            await self._sink.aclose()
+
+    async def save_record(self, record: NewRecord) -> None:
+        """Save a record; returns when it is safe on disk. Raises StorageError.
+
+        A record whose identity is there already is left alone, unless that one failed: then it is replaced,
+        and its usage is that of all attempts.
+        """
+        row = to_row(record, self._now())
+        waiter = self._add_waiter()
+        self._next.records.append(row)
+        self._next.record_waiters.append(waiter)
+        await waiter
+
+    async def save_call(self, key: bytes, value: bytes) -> None:
+        """Save a finished model call; returns when it outlives this process. Raises StorageError.
+
+        Calls do not wait for the disk as records do: a power cut may take the last ones, which are then made
+        again, but never a call whose record was acknowledged.
+        """
+        waiter = self._add_waiter()
+        self._next.calls.append((key, value))
+        self._next.call_waiters.append(waiter)
+        await waiter
+
+    def update_job(self, job_id: int, **fields: Any) -> None:
+        """Change some of the job's fields with the next group; the latest value of a field wins."""
+        values = to_columns(fields)
+        if values:
+            self._next.updates.setdefault(job_id, {}).update(values)
+            self._wake.set()
+
+    async def flush(self) -> None:
+        """Return when everything handed over so far is written. Raises StorageError."""
+        waiter = self._add_waiter()
+        self._next.flush_waiters.append(waiter)
+        await waiter
+
+    def _add_waiter(self) -> Waiter:
+        if self._task is None or self._closing:
+            raise StorageError("The writer is closed: use `async with Writer(storage)`.")
+        waiter: Waiter = self._task.get_loop().create_future()
+        if not self._urgent.is_set():
+            self._wake.set()
+            self._urgent.set()
+        return waiter
+
+    def _now(self) -> Any:
+        now = datetime.now(UTC)
+        return now if self._storage.is_postgres else to_iso8601(now)
+
+    async def _run(self) -> None:
+        try:
+            while not (self._closing and self._next.is_empty):
+                await self._wake.wait()
+                if not self._urgent.is_set():
+                    await self._wait_for_waiter()
+                group, self._next = self._next, Group()
+                self._wake.clear()
+                self._urgent.clear()
+                if not group.is_empty:
+                    await self._write(group)
+        finally:
+            _fail(self._next, StorageError("The writer was stopped before this could be written."))
+
+    async def _wait_for_waiter(self) -> None:
+        """Let progress wait for something to be written with it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(UPDATE_DELAY):
+                await self._urgent.wait()
+
+    async def _write(self, group: Group) -> None:
+        """Write the group, its calls first, and tell all waiters the outcome."""
+        if group.calls and group.size > len(group.calls):
+            await self._write(group.take_calls())
+        try:
+            with self._storage.translating():
+                await self._sink.write(group)
+        except StorageError as error:
+            refused = isinstance(error.__cause__, (sqlite3.IntegrityError, IntegrityError))
+            if not refused or group.size == 1:
+                _fail(group, error)
+                return
+            for part in group.split():
+                await self._write(part)
+        except BaseException as error:
+            _fail(group, StorageError(f"Writing failed: {error!r}"))
+            raise
+        else:
+            _acknowledge(asyncio.get_running_loop(), group.waiters)
+
+
+def _acknowledge(loop: asyncio.AbstractEventLoop, waiters: list[Waiter]) -> None:
+    """Let some waiters go on, and the others in the next turns of the loop."""
+    for waiter in waiters[:_ACKNOWLEDGED_AT_ONCE]:
+        if not waiter.done():
+            waiter.set_result(None)
+    if len(waiters) > _ACKNOWLEDGED_AT_ONCE:
+        loop.call_soon(_acknowledge, loop, waiters[_ACKNOWLEDGED_AT_ONCE:])
+
+
+def _fail(group: Group, error: StorageError) -> None:
+    for waiter in group.waiters:
+        if not waiter.done():
+            # An exception object of its own: one raised in many tasks would collect all their tracebacks.
+            own = StorageError(error.message, error.detail)
+            own.__cause__ = error.__cause__
+            waiter.set_exception(own)
