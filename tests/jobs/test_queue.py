@@ -14,7 +14,7 @@ from sqlalchemy import text
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import BadInputError, BlockNotFoundError, ConflictError, NotFoundError
 from penstock.jobs.queue import JobQueue
-from penstock.jobs.resume import open_runtime
+from penstock.jobs.runtime import open_runtime
 from penstock.settings import Settings
 from penstock.storage import pipelines
 from penstock.storage.job_locks import lock_job
