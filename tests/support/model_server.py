@@ -114,6 +114,7 @@ class ModelServer:
         """Answer the requests that ``hold_after`` held back, and all later ones."""
         self.hold_after = None
         self._released.set()
+        self._released = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 * 2**20)

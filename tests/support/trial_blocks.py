@@ -156,7 +156,7 @@ class Slow(BaseBlock):
 
 
 class Ask(BaseBlock):
-    """Asks the model ``<prompt> <n>``, with the seed's ``n``, and returns the answer in the field ``into``."""
+    """Asks the model ``<prompt> <n>`` with the seed's ``n``; the answer is in the field ``into``."""
 
     outputs: ClassVar[list[str]] = ["answer", "first", "second"]
 
