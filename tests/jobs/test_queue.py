@@ -460,7 +460,7 @@ async def test_a_job_that_is_queued_or_running_cannot_be_resumed_or_retried(
     model.release()
 
 
-@pytest.mark.row("A153")
+@pytest.mark.row("A149")
 async def test_cancelling_the_jobs_of_a_pipeline_leaves_those_of_others(
     queue: JobQueue, model: ModelServer
 ) -> None:

@@ -232,7 +232,7 @@ async def test_two_workers_that_ask_at_once_split_one_seed_only() -> None:
 
     both = await asyncio.gather(items.prepare_next(), items.prepare_next())
 
-    assert both == [True, True]
+    assert all(both)
     assert [str(item.identity) for item in items.ready] == ["0.0.0", "0.0.1"]
 
 
