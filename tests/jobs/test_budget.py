@@ -132,11 +132,20 @@ def test_records_in_flight_are_expected_to_use_what_the_largest_used(limit: str,
 
 
 @pytest.mark.row("D7")
-def test_the_largest_record_counts_and_not_the_last() -> None:
-    budget = Budget(Constraints(max_total_tokens=100))
-    for tokens in (40, 1, 1):
+@pytest.mark.parametrize(
+    ("limit", "kind"),
+    [
+        ("max_total_input_tokens", "input_tokens"),
+        ("max_total_output_tokens", "output_tokens"),
+        ("max_total_cached_tokens", "cached_tokens"),
+        ("max_total_cost", "cost"),
+    ],
+)
+def test_the_largest_record_counts_and_not_the_last(limit: str, kind: str) -> None:
+    budget = Budget(Constraints.model_validate({limit: 100}))
+    for amount in (40, 1, 1):
         budget.begin()
-        budget.finish(Usage(output_tokens=tokens))
+        budget.finish(Usage(**{kind: amount}))
     budget.begin()
 
     admitted_with_one = budget.admits()

@@ -14,8 +14,8 @@ from penstock.serialization import to_json
 
 _BUFFER_BYTES = 1 << 16
 _CHILD_DIGITS = 10
-_REPETITION_BITS = 24
-"""Seed and repetition share one 64-bit number: the seed in the upper bits, the repetition in the lower."""
+_REPETITION_BITS = 30
+"""Seed and repetition share one 64-bit number; a seed has at most 1,000,000,000 repetitions."""
 
 
 class OrderedJsonlFile:
