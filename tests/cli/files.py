@@ -10,7 +10,7 @@ import yaml
 
 ASK = {
     "type": "TextGenerator",
-    "config": {"user_prompt": "Tell me of {{ topic }}.", "system_prompt": "Be brief."},
+    "config": {"user_prompt": "Tell me about {{ topic }}.", "system_prompt": "Be brief."},
 }
 
 

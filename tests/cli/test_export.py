@@ -42,7 +42,7 @@ def test_an_export_is_a_file_when_a_file_is_named(after_run: Cli, tmp_path: Path
         more = mapping if form != "openai" else ()
         assert after_run("export", "out.jsonl", "--format", form, "-o", f"data.{form}", *more).status == 0
 
-    expected = {"question": "Tell me of a.", "answer": "echo: Tell me of a."}
+    expected = {"question": "Tell me about a.", "answer": "echo: Tell me about a."}
     assert read_lines(tmp_path / "data.jsonl")[0] == expected
     with (tmp_path / "data.csv").open(newline="") as file:
         assert next(csv.DictReader(file)) == expected
@@ -50,8 +50,8 @@ def test_an_export_is_a_file_when_a_file_is_named(after_run: Cli, tmp_path: Path
     assert read_lines(tmp_path / "data.openai")[0] == {
         "messages": [
             {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": "Tell me of a."},
-            {"role": "assistant", "content": "echo: Tell me of a."},
+            {"role": "user", "content": "Tell me about a."},
+            {"role": "assistant", "content": "echo: Tell me about a."},
         ]
     }
 

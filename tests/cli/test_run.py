@@ -34,9 +34,9 @@ def test_a_run_writes_its_records_and_prints_a_summary(cli: Cli, tmp_path: Path)
     assert "Model: gpt-x at http://127.0.0.1" in done.err
     assert "3 records · 21 + 9 tokens" in done.err
     assert [line["output"] for line in read_lines(tmp_path / "deep/out.jsonl")] == [
-        "echo: Tell me of a.",
-        "echo: Tell me of b.",
-        "echo: Tell me of c.",
+        "echo: Tell me about a.",
+        "echo: Tell me about b.",
+        "echo: Tell me about c.",
     ]
 
 
@@ -128,11 +128,11 @@ def test_a_dry_run_shows_prompts_and_an_estimate_and_calls_no_model(
 
     assert (printed.status, as_json.status) == (0, 0)
     assert "Seed 1, step 1: TextGenerator asks gpt-x" in printed.out
-    assert "user: Tell me of b." in printed.out
-    assert "Tell me of c." not in printed.out
+    assert "user: Tell me about b." in printed.out
+    assert "Tell me about c." not in printed.out
     assert "6 records: 6 calls (at most 18 with healing)" in printed.out
     assert as_json.json["estimate"]["records"] == as_json.json["estimate"]["calls"] == 4
-    assert as_json.json["seeds"][0]["prompts"][0]["messages"][-1]["content"] == "Tell me of a."
+    assert as_json.json["seeds"][0]["prompts"][0]["messages"][-1]["content"] == "Tell me about a."
     assert not model.requests
     assert not (tmp_path / "data").exists()
 

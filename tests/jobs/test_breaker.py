@@ -24,10 +24,10 @@ def test_the_windows_are_those_of_the_documentation() -> None:
 
 
 def test_eleven_errors_among_twenty_records_stop_the_job() -> None:
-    said = observe(*[ACCEPTED] * 9, *[BROKEN] * 11)
+    reasons = observe(*[ACCEPTED] * 9, *[BROKEN] * 11)
 
-    assert said[:19] == [None] * 19
-    assert said[19] == "11 of the last 20 records failed; the last one: no connection"
+    assert reasons[:19] == [None] * 19
+    assert reasons[19] == "11 of the last 20 records failed; the last one: no connection"
 
 
 def test_ten_errors_among_twenty_records_do_not() -> None:
@@ -35,23 +35,23 @@ def test_ten_errors_among_twenty_records_do_not() -> None:
 
 
 def test_nineteen_errors_are_too_few_records_to_judge_by() -> None:
-    said = observe(*[BROKEN] * 20)
+    reasons = observe(*[BROKEN] * 20)
 
-    assert said[:19] == [None] * 19
-    assert said[19] is not None
+    assert reasons[:19] == [None] * 19
+    assert reasons[19] is not None
 
 
 def test_only_the_last_twenty_records_count() -> None:
-    said = observe(*[BROKEN] * 10, *[ACCEPTED] * 20, *[BROKEN] * 10)
+    reasons = observe(*[BROKEN] * 10, *[ACCEPTED] * 20, *[BROKEN] * 10)
 
-    assert said == [None] * 40
+    assert reasons == [None] * 40
 
 
 def test_the_job_goes_on_after_a_record_that_was_accepted() -> None:
-    said = observe(*[BROKEN] * 19, ACCEPTED, BROKEN)
+    reasons = observe(*[BROKEN] * 19, ACCEPTED, BROKEN)
 
-    assert said[19] is None
-    assert said[20] is not None
+    assert reasons[19] is None
+    assert reasons[20] is not None
 
 
 def test_refusals_are_no_errors() -> None:
@@ -59,10 +59,10 @@ def test_refusals_are_no_errors() -> None:
 
 
 def test_a_hundred_refusals_in_a_row_stop_the_job() -> None:
-    said = observe(*[REFUSED] * 101)
+    reasons = observe(*[REFUSED] * 101)
 
-    assert said[:99] == [None] * 99
-    assert said[99] == said[100] == "Gates refused 100 records in a row; the last one: too short"
+    assert reasons[:99] == [None] * 99
+    assert reasons[99] == reasons[100] == "Gates refused 100 records in a row; the last one: too short"
 
 
 def test_refusals_do_not_stop_a_job_that_has_an_accepted_record() -> None:
@@ -75,14 +75,14 @@ def test_an_accepted_record_starts_the_count_of_refusals_anew() -> None:
 
 @pytest.mark.parametrize("errors", [1, 9])
 def test_an_error_among_refusals_does_not_start_their_count_anew(errors: int) -> None:
-    said = observe(*[REFUSED] * 50, *[BROKEN] * errors, *[REFUSED] * 50)
+    reasons = observe(*[REFUSED] * 50, *[BROKEN] * errors, *[REFUSED] * 50)
 
-    assert said[-2] is None
-    assert said[-1] is not None
+    assert reasons[-2] is None
+    assert reasons[-1] is not None
 
 
 def test_errors_reach_the_threshold_even_when_the_last_record_was_refused() -> None:
-    said = observe(*[BROKEN] * 11, *[REFUSED] * 9)
+    reasons = observe(*[BROKEN] * 11, *[REFUSED] * 9)
 
-    assert said[18] is None
-    assert said[19] == "11 of the last 20 records failed; the last one: too short"
+    assert reasons[18] is None
+    assert reasons[19] == "11 of the last 20 records failed; the last one: too short"

@@ -303,7 +303,7 @@ async def test_submitting_a_job_does_not_wait_for_its_records(queue: JobQueue, m
 async def test_a_run_of_the_command_line_is_not_continued_by_the_service(
     settings: Settings, model: ModelServer
 ) -> None:
-    """Its lock is free while nobody works on it, but its command, not the service, continues it."""
+    """Its lock is free while no process works on it, but its command, not the service, continues it."""
     async with open_run(build("Ask"), numbered(2), RunOptions(), settings=settings):
         pass
     before = await read_job(settings)

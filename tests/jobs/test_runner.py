@@ -377,7 +377,7 @@ async def test_a_database_that_fails_ends_the_run_and_the_next_one_finishes_it(
 
 
 class CountsItself(BaseBlock):
-    """Waits a moment, and knows how many of it ran at once at most."""
+    """Waits 5 ms, and counts how many of these blocks run at once."""
 
     outputs: ClassVar[list[str]] = ["r"]
     running: ClassVar[int] = 0

@@ -1,4 +1,4 @@
-"""A job that the service works on, from its row to its end: errors, waiting, and what its row says."""
+"""A job that the service runs: errors, waiting for the database or the lock, times and live progress."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ class Budget:
     A record may begin only while what was spent, plus what the records in flight are expected to use, is
     below every limit. Each record in flight is expected to use as much as the largest record so far. Before
     the first record has finished nothing is known, so it runs alone; after that, at most as many records are
-    in flight as have finished, so that the expectation rests on as many observations as it is applied to.
+    in flight as have finished, so that the estimate is based on as many records as it is applied to.
     """
 
     def __init__(self, constraints: Constraints, spent: Usage | None = None, seconds: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""A JSON Lines file that is appended in any order while a run goes on, and sorted when it ends."""
+"""A JSON Lines file that is appended in any order during a run, and sorted at its end."""
 
 from __future__ import annotations
 

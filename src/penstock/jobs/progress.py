@@ -1,4 +1,4 @@
-"""How far a job is: counters for whoever watches it, and the fields of the job's row."""
+"""The progress of a job: live counters, and the fields of the job's row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StepCount:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a job is."""
+    """Counters of a job, over all of its runs unless they say otherwise."""
 
     total: int | None = None
     """Seeds times repetitions; None when the seed file is too large to be counted first."""

@@ -60,7 +60,7 @@ class RunningJob:
 
     @property
     def progress(self) -> Progress | None:
-        """How far the job is; None while it is being prepared."""
+        """The job's counters; None while it is being prepared."""
         return self.runner.progress if self.runner else None
 
     def with_live_progress(self, job: Job) -> Job:
@@ -89,7 +89,7 @@ class RunningJob:
             self.runner.cancel(JobStatus.RUNNING)
 
     async def run(self) -> None:
-        """Run the job to its end; whatever happens, its row says so."""
+        """Run the job to its end, and save how it ended in its row, errors included."""
         try:
             async with lock_job(self._runtime.storage, self.job_id):
                 while not await self._try_to_run():

@@ -84,7 +84,7 @@ class RunReport:
 
 @dataclass(slots=True)
 class Run:
-    """A run that is ready to start; ``progress`` says how far it is while ``process`` works."""
+    """A run that is ready to start; ``progress`` changes while ``process`` works."""
 
     name: str
     job: Job
@@ -265,7 +265,7 @@ async def _refuse_foreign_file(session: Session, output: Path) -> None:
         return
     if await jobs.find_job_by_output(session, str(output.resolve())) is None:
         raise BadInputError(
-            f"{output} exists and was not written by a run; choose another name, or say --overwrite.",
+            f"{output} exists and was not written by a run; choose another name, or use --overwrite.",
             detail={"output": str(output)},
         )
 
