@@ -122,7 +122,7 @@ async def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(
     again = await finish(await start(*command, model=model, folder=tmp_path))
 
     assert status == 130
-    assert "the same command goes on from here" in err
+    assert "run the same command again to continue" in err
     assert "Traceback" not in err
     assert model.in_flight == 0
     assert 0 < left < 40

@@ -16,7 +16,7 @@ from penstock.blocks.registry import BlockRegistry
 from penstock.entities import ExecutionResult
 from penstock.gates import GateRegistry
 from penstock.jobs.queue import JobQueue
-from penstock.jobs.resume import Runtime
+from penstock.jobs.runtime import Runtime
 from penstock.settings import Settings
 from penstock.storage.database import Session, Storage
 from penstock.templates import TemplateRegistry

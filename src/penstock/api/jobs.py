@@ -239,7 +239,7 @@ async def generate_from_file(services: ServicesDep, file: SeedUpload, pipeline_i
     job_id = await services.queue.submit(pipeline_id, file.filename or "", await file.read())
     job = await services.queue.read(job_id)
     while job.status in {JobStatus.QUEUED, JobStatus.RUNNING} and not services.closing.is_set():
-        await services.queue.wait_for_news(_EVENT_SECONDS)
+        await services.queue.wait_for_change(_EVENT_SECONDS)
         job = await services.queue.read(job_id)
     facts = {"total": job.total_seeds, "success": job.records_generated, "failed": job.records_failed}
     return Json({**facts, "job_id": job_id})
@@ -384,7 +384,7 @@ async def _follow(services: Services, job_id: int, seen: int) -> AsyncIterator[b
         elif time.monotonic() - spoke >= _HEARTBEAT_SECONDS:
             spoke = time.monotonic()
             yield KEEPALIVE_COMMENT
-        await services.queue.wait_for_news(_EVENT_SECONDS)
+        await services.queue.wait_for_change(_EVENT_SECONDS)
 
 
 _NEWS = ("status", "wanted", "current_seed", "records_generated", "records_failed", "error", "steps")
@@ -419,7 +419,7 @@ def _view(job: Job, services: Services) -> dict[str, Any]:
     running = services.queue.find_running(job.id)
     if running is None:
         return facts
-    facts["wanted"] = running.wanted
+    facts["wanted"] = running.target_status
     facts["concurrency"] = services.client.concurrency()
     if (progress := running.progress) is not None:
         left = progress.seconds_left
