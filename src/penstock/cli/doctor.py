@@ -62,11 +62,10 @@ def _look_at_embedded(settings: Settings) -> Iterator[Diagnostic]:
     """The embedded model's pieces; with another model configured, none of them is needed."""
     from penstock.llm import embedded
 
-    for fact in embedded.check(settings):
-        state: State = "found" if fact.ok else "unavailable" if settings.model_configured else "missing"
-        yield Diagnostic(
-            f"Embedded {fact.name}", state, fact.seen if fact.ok else f"{fact.seen}: {fact.advice}"
-        )
+    unmet: State = "unavailable" if settings.model_configured else "missing"
+    for need in embedded.check_requirements(settings):
+        message = need.found if need.is_met else f"{need.found}: {need.advice}"
+        yield Diagnostic(f"Embedded {need.name}", "found" if need.is_met else unmet, message)
 
 
 async def _look_at_database(settings: Settings) -> Diagnostic:
