@@ -31,14 +31,14 @@ class OpenAITransport:
     """Sends requests through an HTTP client; ``secret`` is the API key, masked in every message."""
 
     def __init__(self, client: HttpClient, secret: str) -> None:
-        self._client = client
+        self.client = client
         self._secret = secret
         self._dialect: dict[str, str | None] = {}
         """Parameters that this model wants under another name, or (None) not at all."""
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self.client.close()
 
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
@@ -47,7 +47,7 @@ class OpenAITransport:
         except orjson.JSONEncodeError as error:
             raise BadInputError(f"A request to a model can hold plain data only: {error}") from error
         try:
-            reply = await self._client.post(body, seconds)
+            reply = await self.client.post(body, seconds)
         except OSError as error:
             raise self._to_failure(error, seconds) from error
         if reply.status == 200:
@@ -66,7 +66,7 @@ class OpenAITransport:
         if isinstance(error, BrokenConnectionError):
             return Failure(Kind.TRANSIENT, redact(f"the connection broke: {error}", self._secret))
         kind = Kind.REFUSED if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
-        return Failure(kind, redact(f"no connection to {self._client.host}: {error}", self._secret))
+        return Failure(kind, redact(f"no connection to {self.client.host}: {error}", self._secret))
 
     def _learn_dialect(self, refusal: str, request: dict[str, Any]) -> bool:
         """Whether a refusal says which parameter to rename or leave out, as those of reasoning models do."""
