@@ -5,6 +5,7 @@ Every variable can also stand in a ``.env`` file in the working directory; the e
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ from penstock.errors import ConfigurationError
 EMBEDDED_MODEL = "embedded/smollm2-135m"
 """The model that runs inside penstock, used when no other is configured."""
 
+_PASSWORD_IN_URL = re.compile(r"://[^/@]*:([^/@]+)@")
 _TRUE = {"true", "1", "yes"}
 
 
@@ -44,6 +46,16 @@ class Settings(BaseSettings):
     """Seconds that one call may take, retries included; waiting out a rate limit does not count."""
     llm_concurrency: int = Field(default=64, ge=1)
     """The most requests in flight to one provider and model."""
+    llm_transport: Literal["auto", "pool", "aiohttp"] = "auto"
+    """The HTTP client for OpenAI-compatible servers; auto: ``aiohttp`` through a proxy, else ``pool``."""
+    http_proxy: str = Field(default="", repr=False)
+    """The proxy for http:// URLs; it may hold a password."""
+    https_proxy: str = Field(default="", repr=False)
+    """The proxy for https:// URLs."""
+    all_proxy: str = Field(default="", repr=False)
+    """The proxy for URLs that neither of the other two is for."""
+    no_proxy: str = ""
+    """Hosts that are asked without a proxy, separated by commas."""
     embedded_model_path: Path | None = None
 
     database_path: Path = Path("data/qa_records.db")
@@ -80,7 +92,13 @@ class Settings(BaseSettings):
     def secret_values(self) -> list[str]:
         """Every secret that is set, for whoever masks them."""
         fields = (getattr(self, name) for name in type(self).model_fields)
-        return [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
+        secrets = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
+        return [*secrets, *self._proxy_passwords()]
+
+    def _proxy_passwords(self) -> list[str]:
+        urls = (self.http_proxy, self.https_proxy, self.all_proxy)
+        found = (_PASSWORD_IN_URL.search(url) for url in urls)
+        return [match[1] for match in found if match]
 
     @property
     def default_model(self) -> str:

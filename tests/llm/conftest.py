@@ -1,24 +1,30 @@
-"""Both roads to a model, so that one set of tests holds for both."""
+"""Every transport to a model, so that the same tests hold for all of them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from penstock.settings import Settings
 
-ROADS = {"lean": "openai/gpt-x", "litellm": "deepseek/gpt-x"}
+TRANSPORTS: dict[str, dict[str, Any]] = {
+    "pool": {"llm_model": "openai/gpt-x", "llm_transport": "pool"},
+    "aiohttp": {"llm_model": "openai/gpt-x", "llm_transport": "aiohttp"},
+    "litellm": {"llm_model": "deepseek/gpt-x"},
+}
 
 
-@pytest.fixture(params=ROADS)
+@pytest.fixture(params=TRANSPORTS)
 def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
-    """Settings of a model that is reached by one road, then by the other."""
-    return settings.model_copy(update={"llm_model": ROADS[request.param]})
+    """Settings of a model that is reached by one transport, then by the next."""
+    return settings.model_copy(update=TRANSPORTS[request.param])
 
 
 @pytest.fixture
-def impatient(settings: Settings) -> Settings:
-    """Settings under which a hung request is given up soon."""
+def short_timeouts(settings: Settings) -> Settings:
+    """Settings under which a request without an answer times out soon."""
     return settings.model_copy(update={"llm_timeout": 1.0, "llm_deadline": 60.0})
 
 

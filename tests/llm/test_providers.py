@@ -16,7 +16,7 @@ OLLAMA = "http://localhost:11434"
 
 
 @pytest.mark.row("A219", "A220")
-def test_with_nothing_configured_the_embedded_model_answers() -> None:
+def test_without_settings_the_embedded_model_answers() -> None:
     settings = Settings()
 
     route = resolve(None, settings)
@@ -28,12 +28,12 @@ def test_with_nothing_configured_the_embedded_model_answers() -> None:
 
 @pytest.mark.row("A82")
 @pytest.mark.parametrize("path", ["/api/generate", "/v1/chat/completions", "/v1", "", "/"])
-def test_a_plain_name_at_ollamas_port_is_ollamas(path: str) -> None:
+def test_a_plain_name_at_the_port_of_ollama_is_a_model_of_ollama(path: str) -> None:
     route = resolve("llama3", Settings(llm_endpoint=OLLAMA + path))
 
     assert (route.litellm_model, route.api_base, route.model) == ("ollama/llama3", OLLAMA, "llama3")
     assert route.url == f"{OLLAMA}/v1/chat/completions"
-    assert route.lean
+    assert not route.uses_litellm
 
 
 @pytest.mark.row("A75")
@@ -52,7 +52,7 @@ def test_no_model_means_the_configured_one() -> None:
     ],
 )
 @pytest.mark.parametrize("model", ["gpt-x", "openai/gpt-x", "hosted_vllm/gpt-x"])
-def test_otherwise_the_endpoint_is_the_base_and_the_key_goes_with_it(endpoint: str, model: str) -> None:
+def test_otherwise_the_endpoint_is_the_base_and_gets_the_key(endpoint: str, model: str) -> None:
     route = resolve(model, Settings(llm_endpoint=endpoint, llm_api_key=SecretStr("sk-mine")))
 
     assert (route.model, route.api_base) == ("gpt-x", "http://host:8000/v1")
@@ -61,13 +61,13 @@ def test_otherwise_the_endpoint_is_the_base_and_the_key_goes_with_it(endpoint: s
     assert "sk-mine" not in repr(route)
 
 
-def test_a_servers_own_name_with_a_slash_is_sent_whole() -> None:
+def test_a_name_with_a_slash_that_is_not_a_provider_is_sent_whole() -> None:
     route = resolve("meta-llama/Llama-3.1-8B", Settings(llm_endpoint="http://host:8000/v1"))
 
-    assert (route.model, route.lean) == ("meta-llama/Llama-3.1-8B", True)
+    assert (route.model, route.uses_litellm) == ("meta-llama/Llama-3.1-8B", False)
 
 
-def test_openai_without_an_endpoint_is_openai_itself() -> None:
+def test_openai_without_an_endpoint_is_the_service_of_openai() -> None:
     route = resolve("openai/gpt-4o", Settings(openai_api_key=SecretStr("sk-openai")))
 
     assert route.url == "https://api.openai.com/v1/chat/completions"
@@ -75,25 +75,25 @@ def test_openai_without_an_endpoint_is_openai_itself() -> None:
 
 
 @pytest.mark.parametrize("model", ["anthropic/claude-x", "gemini/g", "bedrock/a.claude", "cometapi/x"])
-def test_providers_with_protocols_of_their_own_go_by_litellm(model: str) -> None:
+def test_providers_with_their_own_protocols_go_through_litellm(model: str) -> None:
     route = resolve(model, Settings(llm_api_key=SecretStr("sk-mine")))
 
-    assert (route.litellm_model, route.lean, route.api_base) == (model, False, None)
+    assert (route.litellm_model, route.uses_litellm, route.api_base) == (model, True, None)
 
 
 @pytest.mark.parametrize("model", ["nobody/knows", "hosted_vllm/x", "openai/"])
-def test_a_model_that_nothing_says_where_to_ask_is_a_matter_of_configuration(model: str) -> None:
+def test_a_model_of_an_unknown_server_is_a_configuration_error(model: str) -> None:
     with pytest.raises(ConfigurationError):
         resolve(model, Settings())
 
 
 @pytest.mark.parametrize("endpoint", ["", "ftp://host/v1", "host:8000", "file:///etc/passwd"])
-def test_an_endpoint_that_is_no_address_is_refused(endpoint: str) -> None:
+def test_an_endpoint_that_is_not_a_url_is_refused(endpoint: str) -> None:
     with pytest.raises(ConfigurationError):
         resolve("openai/x" if endpoint else "gpt-x", Settings(llm_endpoint=endpoint))
 
 
-def test_deciding_imports_neither_litellm_nor_aiohttp() -> None:
+def test_finding_the_route_imports_neither_litellm_nor_aiohttp() -> None:
     code = (
         "import sys; import penstock.llm; from penstock.llm.providers import resolve;"
         "from penstock.settings import Settings; resolve('anthropic/x', Settings());"

@@ -1,4 +1,4 @@
-"""Reading the JSON in what a model wrote."""
+"""Requesting answers as JSON, and reading the JSON in what a model wrote."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from penstock.llm.structured_output import parse_json
+from penstock.errors import LLMRefusedError
+from penstock.llm.structured_output import ResponseFormat, may_refuse_format, parse_json, with_format
 
-NOTHING: Any = object()
+ABSENT: Any = object()
 
 
 @pytest.mark.row("A87")
@@ -33,7 +34,7 @@ NOTHING: Any = object()
     ],
 )
 def test_json_is_found_in_what_models_write(text: str, value: Any) -> None:
-    assert parse_json(text, NOTHING) == value
+    assert parse_json(text, ABSENT) == value
 
 
 @pytest.mark.row("A88")
@@ -41,12 +42,12 @@ def test_json_is_found_in_what_models_write(text: str, value: Any) -> None:
     "text",
     ["", "I have no idea.", "use {name} as [citation needed]", "if (a) { return; }", "{{ title }}", "{1, 2}"],
 )
-def test_prose_is_not_made_into_json(text: str) -> None:
-    assert parse_json(text, NOTHING) is NOTHING
+def test_prose_is_not_taken_for_json(text: str) -> None:
+    assert parse_json(text, ABSENT) is ABSENT
 
 
-def test_without_repair_broken_json_is_nothing() -> None:
-    assert parse_json('{"a": "b', NOTHING, repair=False) is NOTHING
+def test_without_repair_broken_json_is_absent() -> None:
+    assert parse_json('{"a": "b', ABSENT, repair=False) is ABSENT
 
 
 @pytest.mark.parametrize(
@@ -62,5 +63,56 @@ def test_without_repair_broken_json_is_nothing() -> None:
     ids=["brackets", "braces", "fences", "objects", "nested", "thoughts"],
 )
 @pytest.mark.timeout(20)
-def test_hostile_texts_end_soon(text: str) -> None:
+def test_hostile_texts_are_read_in_bounded_time(text: str) -> None:
     parse_json(text)
+
+
+REQUEST: dict[str, Any] = {"model": "x", "messages": [{"role": "user", "content": "a"}], "temperature": 0.5}
+WITH_SYSTEM: dict[str, Any] = {
+    **REQUEST,
+    "messages": [{"role": "system", "content": "Be brief."}, *REQUEST["messages"]],
+}
+SCHEMA = {"type": "object"}
+INSTRUCTION = 'Answer with nothing but JSON that follows this JSON schema:\n{"type":"object"}'
+
+
+def test_formats_get_weaker_until_plain_text() -> None:
+    formats: list[ResponseFormat | None] = [ResponseFormat.JSON_SCHEMA]
+    while formats[-1] is not None:
+        formats.append(formats[-1].weaker)
+
+    assert formats == [ResponseFormat.JSON_SCHEMA, ResponseFormat.JSON_OBJECT, ResponseFormat.TEXT, None]
+
+
+def test_the_schema_is_part_of_the_strongest_format_and_of_the_messages_for_the_others() -> None:
+    schema = with_format(REQUEST, SCHEMA, ResponseFormat.JSON_SCHEMA)
+    json_object = with_format(REQUEST, SCHEMA, ResponseFormat.JSON_OBJECT)
+    text = with_format(WITH_SYSTEM, SCHEMA, ResponseFormat.TEXT)
+
+    json_schema = {"name": "response", "schema": SCHEMA, "strict": True}
+    assert schema == {**REQUEST, "response_format": {"type": "json_schema", "json_schema": json_schema}}
+    assert json_object["response_format"] == {"type": "json_object"}
+    assert [message["content"] for message in json_object["messages"]] == [INSTRUCTION, "a"]
+    assert "response_format" not in text
+    assert [message["content"] for message in text["messages"]] == [f"Be brief.\n\n{INSTRUCTION}", "a"]
+    assert WITH_SYSTEM["messages"][0]["content"] == "Be brief."
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "first", "may"),
+    [
+        (400, "bad request", True, True),
+        (400, "bad request", False, False),
+        (400, "Unknown JSON_SCHEMA", False, True),
+        (422, "bad request", True, False),
+        (422, "response_format is not supported", False, True),
+        (401, "response_format", True, False),
+        (500, "response_format", True, False),
+    ],
+)
+def test_a_refusal_is_about_the_format_when_it_names_it_or_was_the_first(
+    status: int, body: str, first: bool, may: bool
+) -> None:
+    error = LLMRefusedError("no", detail={"status": status, "body": body})
+
+    assert may_refuse_format(error, first=first) is may

@@ -63,11 +63,10 @@ def _check_embedded_model(settings: Settings) -> Iterator[Diagnostic]:
     """The parts of the embedded model; with another model configured, none of them is needed."""
     from penstock.llm import embedded
 
-    for part in embedded.check(settings):
-        state: State = "found" if part.ok else "unavailable" if settings.model_configured else "missing"
-        yield Diagnostic(
-            f"Embedded {part.name}", state, part.seen if part.ok else f"{part.seen}: {part.advice}"
-        )
+    unmet: State = "unavailable" if settings.model_configured else "missing"
+    for need in embedded.check_requirements(settings):
+        message = need.found if need.is_met else f"{need.found}: {need.advice}"
+        yield Diagnostic(f"Embedded {need.name}", "found" if need.is_met else unmet, message)
 
 
 async def _check_database(settings: Settings) -> Diagnostic:

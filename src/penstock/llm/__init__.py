@@ -1,9 +1,9 @@
-"""The one door to language models.
+"""Access to language models; nothing outside of this package knows a provider, an SDK or a protocol.
 
-A block asks ``await llm.complete(messages, model=…, schema=…)`` and gets a Completion. Which provider, how
-often to try again, how many at once, what is in the journal and what it cost is settled behind this door.
-Whoever runs blocks opens a ``scope`` around them, which says what sample the calls belong to and collects
-what they used.
+A block calls ``await llm.complete(messages, model=…, schema=…)`` and gets a Completion. Which provider is
+asked, retries, concurrency, the journal and the cost are decided here. Code that runs blocks sets a call
+context around them (``use_call_context``), which says what sample the calls belong to and collects what they
+used.
 """
 
 from penstock.llm.call_context import (
@@ -14,8 +14,8 @@ from penstock.llm.call_context import (
     use_call_context,
 )
 from penstock.llm.client import Client, complete, current_client, use_client
+from penstock.llm.completion import Completion
 from penstock.llm.journal import Journal, JournalMode, MemoryJournal
-from penstock.llm.usage import Completion
 
 __all__ = [
     "CallContext",

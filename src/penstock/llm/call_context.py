@@ -1,8 +1,8 @@
 """What a model call belongs to.
 
-The pipeline opens a scope around each attempt of a step. Calls made inside it, by whatever block and however
-deep, find it through a context variable: the journal's key takes the sample from it, and what the calls used
-is added to it.
+The pipeline sets a call context around each attempt of a step. Calls made inside it, by any block and at any
+depth, find it through a context variable: the journal's key takes the sample from it, and the usage of each
+call is added to it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-import orjson
-
 from penstock.entities import Usage
 from penstock.llm.journal import Journal, JournalMode
+from penstock.serialization import to_json
 
 
 class Sample(NamedTuple):
@@ -38,9 +37,11 @@ class Sample(NamedTuple):
 
 
 def seed_digest(variables: Mapping[str, Any]) -> str:
-    """A short, stable digest of a seed's variables, for ``Sample.seed``: the same for the same JSON."""
-    text = orjson.dumps(variables, default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    return blake2b(text, digest_size=12).hexdigest()
+    """A short, stable digest of a seed's variables, for ``Sample.seed``: 24 hexadecimal digits.
+
+    Equal JSON gives equal digests, whatever the order of its keys.
+    """
+    return blake2b(to_json(variables, sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
 @dataclass(slots=True)
@@ -54,31 +55,31 @@ class CallContext:
     calls: list[dict[str, Any]] = field(default_factory=list)
     """One entry a call, for the trace: model, temperature, tokens, seconds, finish_reason, from_journal."""
     on_call: Callable[[], None] | None = None
-    """Told when a model is about to be asked, or the journal in its place."""
+    """Called before each model call, also before one that the journal answers."""
 
 
-_scope: ContextVar[CallContext | None] = ContextVar("penstock_call_scope", default=None)
+_context: ContextVar[CallContext | None] = ContextVar("penstock_call_context", default=None)
 
 
 def current_call_context() -> CallContext | None:
-    """The scope that calls made here belong to."""
-    return _scope.get()
+    """The call context in effect here; None outside of ``use_call_context``."""
+    return _context.get()
 
 
 class use_call_context:  # noqa: N801 (used as a function is: ``with use_call_context(...)``)
-    """Make a scope the one that calls inside the ``with`` belong to.
+    """Make ``context`` the one that calls inside the ``with`` belong to.
 
-    A class, and no ``@contextmanager``, since it is entered for every call of every record.
+    A class rather than a ``@contextmanager``, which is slower: it is entered for every call of every record.
     """
 
-    __slots__ = ("_scope", "_token")
+    __slots__ = ("_context", "_token")
 
-    def __init__(self, call_scope: CallContext) -> None:
-        self._scope = call_scope
+    def __init__(self, context: CallContext) -> None:
+        self._context = context
 
     def __enter__(self) -> CallContext:
-        self._token = _scope.set(self._scope)
-        return self._scope
+        self._token = _context.set(self._context)
+        return self._context
 
     def __exit__(self, *_: object) -> None:
-        _scope.reset(self._token)
+        _context.reset(self._token)

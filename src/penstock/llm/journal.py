@@ -1,7 +1,7 @@
-"""The journal: what makes a killed job go on without paying twice.
+"""The journal: the log of finished model calls, which lets a killed job resume without paying twice.
 
-Every finished model call is kept under a key made of the whole request and the sample that it belongs to. The
-durable journal lives in ``storage``, which is a floor up; this module says what any journal does.
+A call is kept under a digest of the whole request and of the sample that it belongs to. This module defines
+what a journal does; the durable one is in ``penstock.storage.journal``.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Protocol
 
 
 class JournalMode(StrEnum):
-    """How a run treats the journal."""
+    """How a run uses the journal."""
 
     NORMAL = "normal"
-    """Take what is there, keep what is new."""
+    """Use the answers in it, and save new ones."""
     FRESH = "fresh"
-    """Ask again even where an answer is there; keep what is new in its place."""
+    """Ask the model every time, and save its answers in place of the old ones."""
     REPLAY = "replay"
-    """Take only what is there; a call that is not raises JournalMissError."""
+    """Use only the answers in it; a call that it does not hold raises JournalMissError."""
 
 
 class Journal(Protocol):
-    """Finished model calls by key; a value is what ``Completion`` writes of itself."""
+    """Finished model calls by key; ``penstock.llm.journal_codec`` writes keys and values."""
 
     async def find(self, key: bytes) -> bytes | None:
-        """The call that was kept under ``key``, or None."""
+        """The call that was saved under ``key``, or None."""
         ...
 
     async def save(self, key: bytes, value: bytes) -> None:
-        """Keep a call; returns when it outlives this process."""
+        """Save a call; returns when it would outlive this process."""
         ...
 
 
@@ -40,9 +40,9 @@ class MemoryJournal:
         self._calls: dict[bytes, bytes] = {}
 
     async def find(self, key: bytes) -> bytes | None:
-        """The call that was kept under ``key``, or None."""
+        """The call that was saved under ``key``, or None."""
         return self._calls.get(key)
 
     async def save(self, key: bytes, value: bytes) -> None:
-        """Keep a call until the process ends."""
+        """Save a call until the process ends."""
         self._calls[key] = value

@@ -1,4 +1,4 @@
-"""What the journal keeps of a call, and under which key."""
+"""How the journal writes a call: its key and its value, both bytes."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import orjson
 from penstock.entities import Usage
 from penstock.errors import BadInputError
 from penstock.llm.call_context import Sample
-from penstock.llm.usage import Completion
+from penstock.llm.completion import Completion
 
 _LAYOUT = 1
-"""Raise it when keys come to mean something else; what was kept before is then asked anew."""
+"""Part of every key: raising it makes all earlier calls be asked anew."""
 
 
-def make_key(base: str, request: dict[str, Any], schema: dict[str, Any] | None, sample: Sample) -> bytes:
-    """A digest of the server, the whole request (the schema apart) and the sample that it belongs to.
+def make_key(server: str, request: dict[str, Any], schema: dict[str, Any] | None, sample: Sample) -> bytes:
+    """A digest (20 bytes) of the server, the whole request, the schema and the sample that it belongs to.
 
     Raises BadInputError when the request is not plain data.
     """
     try:
-        whole = orjson.dumps(
-            (_LAYOUT, base, request, schema, tuple(sample)),
+        text = orjson.dumps(
+            (_LAYOUT, server, request, schema, tuple(sample)),
             option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS,
         )
     except orjson.JSONEncodeError as error:
         raise BadInputError(f"A request to a model can hold plain data only: {error}") from error
-    return blake2b(whole, digest_size=20).digest()
+    return blake2b(text, digest_size=20).digest()
 
 
-def pack(completion: Completion, seconds: float) -> bytes:
-    """A completion as the journal keeps it; ``data`` is read from the text again."""
+def encode_completion(completion: Completion, seconds: float) -> bytes:
+    """The completion of a call that took ``seconds``; ``data`` is left out, since ``text`` holds it."""
     usage = completion.usage
     return orjson.dumps((
         completion.text,
@@ -47,9 +47,9 @@ def pack(completion: Completion, seconds: float) -> bytes:
     ))  # fmt: skip
 
 
-def unpack(value: bytes, data: Any = None) -> Completion:
-    """The completion that ``pack`` wrote, counted as a hit: its tokens as they were, its time as now."""
+def decode_completion(value: bytes) -> Completion:
+    """The completion that was encoded, counted as a journal hit: its tokens as they were, its time is now."""
     text, model, finish_reason, input_tokens, output_tokens, cached_tokens, cost, _ = orjson.loads(value)
     now = time()
     usage = Usage(input_tokens, output_tokens, cached_tokens, 1, cost, now, now, journal_hits=1)
-    return Completion(text, usage, model, finish_reason, data)
+    return Completion(text, usage, model, finish_reason)

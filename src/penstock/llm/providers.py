@@ -1,8 +1,8 @@
-"""Which server answers for a model name, and by which road.
+"""Which server a model name stands for, and whether it is asked in OpenAI's protocol or through litellm.
 
-Names are litellm's: ``openai/gpt-…``, ``anthropic/…``, ``ollama/…``. Whatever speaks OpenAI's protocol takes
-the lean road, which pays only for the HTTP call; the rest goes by litellm. This decides without importing
-litellm, which takes seconds.
+Names are litellm's: ``openai/gpt-…``, ``anthropic/…``, ``ollama/…``. Servers that speak OpenAI's protocol are
+asked directly, which is faster; the rest goes through litellm. This module decides without importing litellm,
+which takes seconds.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ _OPENAI_LIKE = frozenset({
     "custom_openai", "hosted_vllm", "litellm_proxy", "llamafile", "llamacpp", "lm_studio", "openai",
     "openai_like", "vllm",
 })  # fmt: skip
-_USUAL_BASES = {"lm_studio": "http://localhost:1234/v1", "llamafile": "http://localhost:8080/v1"}
-_BY_LITELLM = frozenset({
+_DEFAULT_BASES = {"lm_studio": "http://localhost:1234/v1", "llamafile": "http://localhost:8080/v1"}
+_KNOWN_LITELLM_PROVIDERS = frozenset({
     "anthropic", "azure", "azure_ai", "bedrock", "cerebras", "cohere", "cohere_chat", "databricks",
     "deepinfra", "deepseek", "fireworks_ai", "gemini", "github", "groq", "huggingface", "mistral",
     "nvidia_nim", "openrouter", "perplexity", "replicate", "sagemaker", "together_ai", "vertex_ai",
     "watsonx", "xai",
 })  # fmt: skip
-"""Providers that need no look into litellm's folder."""
+"""The usual ones, known without reading litellm's own list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a model is asked: by ``lean`` HTTP at ``url``, or by litellm under ``litellm_model``."""
+    """Where a model is asked: at ``url`` in OpenAI's protocol, or through litellm as ``litellm_model``."""
 
     provider: str
     model: str
-    """The name that the provider knows it by."""
+    """The provider's name for it."""
     litellm_model: str
     api_base: str | None = None
     url: str | None = None
-    """Where the lean road posts to."""
+    """Where chat completions are posted."""
     api_key: SecretStr = field(default=SecretStr(""), repr=False)
-    lean: bool = True
+    uses_litellm: bool = False
 
     @property
     def label(self) -> str:
@@ -57,14 +57,19 @@ class Route:
     @property
     def is_loopback(self) -> bool:
         """Whether the model runs on this machine."""
-        host = urlsplit(self.api_base or "").hostname or ""
-        return host in {"localhost", "::1"} or host.startswith("127.")
+        return is_loopback(urlsplit(self.api_base or "").hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine."""
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def resolve(model: str | None, settings: Settings) -> Route:
-    """Where ``model`` (None: the default one) is asked; raises ConfigurationError when nothing says where.
+    """The route of ``model`` (None: the default one).
 
-    The embedded model's route has no address yet: its server is started when it is first asked.
+    The embedded model's route has no URL yet: its server is started at the first request. Raises
+    ConfigurationError when neither the name nor the settings say which server to ask.
     """
     name = (model or settings.default_model).strip()
     prefix, slash, rest = name.partition("/")
@@ -73,46 +78,46 @@ def resolve(model: str | None, settings: Settings) -> Route:
     if prefix == "embedded" and slash:
         return Route("embedded", rest, name)
     if "11434" in settings.llm_endpoint and not slash:
-        return _by_ollama(name, settings.llm_endpoint, settings.llm_api_key)
+        return _ollama_route(name, settings.llm_endpoint, settings.llm_api_key)
     if prefix in _OLLAMA:
-        return _by_ollama(rest, settings.llm_endpoint, settings.llm_api_key)
+        return _ollama_route(rest, settings.llm_endpoint, settings.llm_api_key)
     endpoint = settings.llm_endpoint if "llm_endpoint" in settings.model_fields_set else None
     if prefix in _OPENAI_LIKE and slash:
-        return _by_openai(prefix, rest, name, endpoint, settings)
-    if endpoint and (not slash or endpoint.rstrip("/").endswith(_CHAT) or not _is_litellms(prefix)):
-        # A name such as ``meta-llama/Llama-3.1-8B`` is the server's own, and not a provider's.
-        return _lean("openai", name, f"openai/{name}", endpoint, settings.llm_api_key)
-    if slash and _is_litellms(prefix):
-        return Route(prefix, rest, name, api_base=endpoint, api_key=settings.llm_api_key, lean=False)
+        return _openai_like_route(prefix, rest, name, endpoint, settings)
+    if endpoint and (not slash or endpoint.rstrip("/").endswith(_CHAT) or not _is_litellm_provider(prefix)):
+        # A name such as ``meta-llama/Llama-3.1-8B`` belongs to the server: its prefix is not a provider.
+        return _openai_route("openai", name, f"openai/{name}", endpoint, settings.llm_api_key)
+    if slash and _is_litellm_provider(prefix):
+        return Route(prefix, rest, name, api_base=endpoint, api_key=settings.llm_api_key, uses_litellm=True)
     raise ConfigurationError(
-        f"Nothing says where the model '{name}' is asked: set LLM_ENDPOINT to its server, or write the "
-        "provider before its name, such as openai/… or anthropic/….",
+        f"No server is known for the model '{name}': set LLM_ENDPOINT to its URL, or write the provider "
+        "before its name, such as openai/… or anthropic/….",
         detail={"model": name},
     )
 
 
-def _by_openai(prefix: str, rest: str, name: str, endpoint: str | None, settings: Settings) -> Route:
+def _openai_like_route(prefix: str, rest: str, name: str, endpoint: str | None, settings: Settings) -> Route:
     if endpoint:
-        return _lean(prefix, rest, name, endpoint, settings.llm_api_key)
+        return _openai_route(prefix, rest, name, endpoint, settings.llm_api_key)
     if prefix == "openai":
         key = settings.openai_api_key if settings.openai_api_key.get_secret_value() else settings.llm_api_key
-        return _lean(prefix, rest, name, settings.openai_base_url, key)
-    if base := _USUAL_BASES.get(prefix):
-        return _lean(prefix, rest, name, base, settings.llm_api_key)
+        return _openai_route(prefix, rest, name, settings.openai_base_url, key)
+    if base := _DEFAULT_BASES.get(prefix):
+        return _openai_route(prefix, rest, name, base, settings.llm_api_key)
     raise ConfigurationError(
         f"Set LLM_ENDPOINT to the server that answers for '{name}', such as http://localhost:8000/v1.",
         detail={"model": name},
     )
 
 
-def _by_ollama(model: str, endpoint: str, api_key: SecretStr) -> Route:
+def _ollama_route(model: str, endpoint: str, api_key: SecretStr) -> Route:
     base = endpoint.rstrip("/")
     for end in ("/api/generate", "/api/chat", "/v1/chat/completions", "/v1"):
         base = base.removesuffix(end)
     return Route("ollama", model, f"ollama/{model}", base, f"{base}/v1{_CHAT}", api_key)
 
 
-def _lean(provider: str, model: str, litellm_model: str, endpoint: str, api_key: SecretStr) -> Route:
+def _openai_route(provider: str, model: str, litellm_model: str, endpoint: str, api_key: SecretStr) -> Route:
     parts = urlsplit(endpoint.strip())
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigurationError("LLM_ENDPOINT is not an http:// or https:// address.")
@@ -126,8 +131,8 @@ def _lean(provider: str, model: str, litellm_model: str, endpoint: str, api_key:
     return Route(provider, model, litellm_model, base, url, api_key)
 
 
-def _is_litellms(prefix: str) -> bool:
-    return prefix in _BY_LITELLM or prefix in _litellm_providers()
+def _is_litellm_provider(prefix: str) -> bool:
+    return prefix in _KNOWN_LITELLM_PROVIDERS or prefix in _litellm_providers()
 
 
 @lru_cache(maxsize=1)
@@ -135,7 +140,7 @@ def _litellm_providers() -> frozenset[str]:
     """Every provider that litellm lists, read from its folder."""
     path = find_in_litellm("provider_endpoints_support_backup.json")
     if path is None:
-        return _BY_LITELLM
+        return _KNOWN_LITELLM_PROVIDERS
     return frozenset(orjson.loads(path.read_bytes()).get("providers", {})) - _OPENAI_LIKE
 
 

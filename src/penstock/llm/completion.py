@@ -1,4 +1,4 @@
-"""What a call gave and cost."""
+"""What a model call returns."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from penstock.entities import Usage
 class Completion:
     """A model's answer.
 
-    ``data`` is the parsed JSON when a schema was asked for and the text could be read as JSON, else None;
-    ``text`` is always the model's own. ``finish_reason`` is the provider's: ``stop``, ``length``,
+    ``text`` is always what the model wrote. ``data`` is the JSON value parsed from it when a schema was
+    given, else None; also None when the text could not be read as JSON. ``usage`` counts tokens, US dollars
+    and seconds since the epoch. ``finish_reason`` is the provider's: ``stop``, ``length``,
     ``content_filter``, …
     """
 

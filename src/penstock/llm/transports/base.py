@@ -1,0 +1,74 @@
+"""What all transports have in common: the protocol, an answer, a failure, time limits."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+
+class Answer(NamedTuple):
+    """What a provider answered; ``cached_tokens`` is the part of ``input_tokens`` that it had cached."""
+
+    text: str
+    finish_reason: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+
+
+class Kind(Enum):
+    """What can be done about a failure."""
+
+    REFUSED = "refused"
+    """Nothing: the same request would be refused again."""
+    RATE_LIMITED = "rate_limited"
+    """Wait and retry: the provider has too many requests."""
+    TRANSIENT = "transient"
+    """Retry."""
+    UNREACHABLE = "unreachable"
+    """Retry: no connection could be made."""
+
+
+@dataclass(eq=False)
+class Failure(Exception):  # noqa: N818  a result that stays inside this package, not an error for callers
+    """Why a request got no answer; ``text`` and ``body`` must have been redacted.
+
+    ``retry_after`` is how many seconds the provider asks to wait.
+    """
+
+    kind: Kind
+    text: str
+    status: int | None = None
+    body: str = ""
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Timeouts(NamedTuple):
+    """Seconds that one request and one call may take; waiting for a rate limit to end does not count."""
+
+    request: float
+    call: float
+
+
+Send = Callable[[dict[str, Any], float], Awaitable[Answer]]
+"""``Transport.send``."""
+
+
+class Transport(Protocol):
+    """Sends requests for one model to its provider."""
+
+    async def send(self, request: dict[str, Any], seconds: float) -> Answer:
+        """Send a chat completion request once, and wait for its answer at most ``seconds``.
+
+        Raises Failure; ConfigurationError when the transport cannot work here.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections that belong to this transport alone."""
+        ...
