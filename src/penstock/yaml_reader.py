@@ -55,8 +55,8 @@ for _tag, _pattern, _first in (
 def load_yaml(text: str, name: str = "", *, max_aliases: int | None = None) -> Any:
     """The value of a YAML or JSON text; None when the text is empty.
 
-    ``name`` is what error messages call the text, such as a file's name. Raises DefinitionError, with the line
-    where there is one, for text that is not YAML, holds other than plain data, or exceeds a limit.
+    ``name`` is what error messages call the text, such as a file's name. Raises DefinitionError, with the
+    line where there is one, for text that is not YAML, holds other than plain data, or exceeds a limit.
     """
     root = _compose(text, name, max_aliases)
     if root is None:

@@ -17,7 +17,8 @@ from penstock.blocks.registry import BlockRegistry
 from penstock.errors import DefinitionError, PipelineError
 from penstock.seeds import SeedSource
 from penstock.workflow.pipeline import Pipeline
-from penstock.workflow.validation import Issue, check, load_definition, required_variables
+from penstock.workflow.definition import load_definition
+from penstock.workflow.validation import Issue, required_variables, validate
 
 SEEDS = [{"content": "Bees make honey.", "topic": "bees"}, {"content": "Cats purr.", "topic": "cats"}]
 
@@ -44,7 +45,7 @@ def steps(*entries: str, more: str = "") -> str:
 
 def find(text: str, seeds: list[dict[str, Any]] | None = SEEDS) -> list[Issue]:
     definition, source = load_definition(text + "\n")
-    return check(definition, seeds=seeds, source=source)
+    return validate(definition, seeds=seeds, source=source)
 
 
 MISTAKES: list[tuple[str, str, int | None, str]] = [
@@ -368,7 +369,7 @@ def test_the_templates_that_ship_have_no_problem() -> None:
         definition, source = load_definition(file)
         seeds = SeedSource.from_data(json.loads((folder / "seeds" / f"seed_{file.stem}.json").read_text()))
 
-        assert list(map(str, check(definition, seeds=seeds.head(100), source=source))) == [], file.name
+        assert list(map(str, validate(definition, seeds=seeds.head(100), source=source))) == [], file.name
 
 
 def test_a_finding_says_line_step_key_and_what_to_write() -> None:
@@ -438,7 +439,7 @@ def test_a_block_that_cannot_be_made_is_a_problem_and_not_a_crash() -> None:
     blocks = BlockRegistry()
     blocks.register(Picky)
 
-    (problem,) = check({"name": "x", "blocks": [{"type": "Picky", "config": {"size": -1}}]}, blocks=blocks)
+    (problem,) = validate({"name": "x", "blocks": [{"type": "Picky", "config": {"size": -1}}]}, blocks=blocks)
 
     assert "size must be positive" in problem.message
 
@@ -457,7 +458,7 @@ def test_a_block_that_cannot_be_made_is_a_problem_and_not_a_crash() -> None:
     ],
 )
 def test_data_that_is_no_json_is_said_to_be_none(definition: Any, words: str) -> None:
-    assert any(words in str(problem) for problem in check(definition))
+    assert any(words in str(problem) for problem in validate(definition))
 
 
 def test_a_definition_that_contains_itself_or_is_endlessly_deep_is_refused() -> None:
@@ -467,8 +468,8 @@ def test_a_definition_that_contains_itself_or_is_endlessly_deep_is_refused() -> 
     for _ in range(10_000):
         deep = [deep]
 
-    assert any("too deep" in str(problem) for problem in check(loop))
-    assert any("too deep" in str(problem) for problem in check({"name": "x", "blocks": deep}))
+    assert any("too deep" in str(problem) for problem in validate(loop))
+    assert any("too deep" in str(problem) for problem in validate({"name": "x", "blocks": deep}))
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -530,7 +531,7 @@ def test_yaml_and_json_files_give_the_same_definition(tmp_path: Path) -> None:
     other, source = load_definition(str(tmp_path / "x.json"))
 
     assert one == other
-    assert check(other, seeds=[{}], source=source)[0].line == 2
+    assert validate(other, seeds=[{}], source=source)[0].line == 2
 
 
 def test_words_that_older_yaml_takes_for_values_stay_words() -> None:
@@ -599,7 +600,7 @@ STEPS = st.fixed_dictionaries(
     st.none() | st.lists(st.dictionaries(KEYS, SCALARS, max_size=4), max_size=3),
 )
 def test_no_data_makes_the_check_crash(definition: Any, seeds: list[dict[str, Any]] | None) -> None:
-    problems = check(definition, seeds=seeds)
+    problems = validate(definition, seeds=seeds)
 
     assert all(str(problem) for problem in problems)
     if isinstance(definition, dict) and not [problem for problem in problems if problem.severity == "error"]:
@@ -614,4 +615,4 @@ def test_no_text_makes_the_reader_crash(text: str) -> None:
     except PipelineError as error:
         assert error.message  # noqa: PT017 - either outcome is right
     else:
-        check(definition, source=source)
+        validate(definition, source=source)

@@ -187,7 +187,7 @@ FILTER_CHECKS: dict[str, Callable[..., None]] = {
     "format": _check_format_filter,
     "join": _check_join,
 }
-"""Checks of filters that can make more than they are given, by the filter's name; called with its arguments."""
+"""Checks of filters that can make more than they are given, by name; called with the filter's arguments."""
 
 
 def _check_power(left: Any, right: Any) -> None:

@@ -62,7 +62,7 @@ class Program:
         self._mentions_metadata = "metadata" in source
 
     def render(self, context: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-        """The text over ``context``, in which ``metadata`` is found unless it has its own; raises TemplateError."""
+        """The text over ``context``, with ``metadata`` unless it has its own; raises TemplateError."""
         names = self._globals | dict(context)
         if self._mentions_metadata and "metadata" not in names:
             names["metadata"] = metadata
@@ -182,7 +182,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Whether a template may have it: nothing of classes, and not ``translate``, whose result has no limit."""
+        """Whether a template may have it: nothing of classes, and not ``translate``, which has no limit."""
         return (
             attr != "translate" and not isinstance(obj, type) and super().is_safe_attribute(obj, attr, value)
         )
