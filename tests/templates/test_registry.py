@@ -11,6 +11,7 @@ import pytest
 from penstock.blocks.registry import default_registry
 from penstock.gates import default_registry as default_gates
 from penstock.templates import MAX_ALIASES, MAX_BYTES, TemplateRegistry
+from penstock.workflow.definition import load_definition
 
 GOOD = "name: Mine\ndescription: What it does\nblocks:\n  - type: ValidatorBlock\n"
 BUILT_IN = ["fact_questions", "json_generation", "qa_generation", "text_classification"]
@@ -237,3 +238,29 @@ def test_every_text_and_list_that_a_small_model_writes_is_bounded(template_id: s
         if block["type"] == "StructuredGenerator":
             assert unbounded(block["config"]["json_schema"], template_id) == []
             assert block["config"]["max_tokens"] <= 1024
+
+
+def test_a_template_is_read_as_a_pipeline_file_is(tmp_path: Path) -> None:
+    text = (
+        "name: Yes or no\n"
+        "blocks:\n"
+        "  - type: StructuredGenerator\n"
+        "    config:\n"
+        "      user_prompt: Is it so?\n"
+        "      json_schema: {type: object, properties: {answer: {enum: [yes, no]}}}\n"
+    )
+    write(tmp_path, "mine.yaml", text)
+
+    definition = TemplateRegistry(tmp_path).get_template("mine")
+
+    assert definition is not None
+    assert definition["blocks"][0]["config"]["json_schema"]["properties"]["answer"]["enum"] == ["yes", "no"]
+    assert definition == load_definition(tmp_path / "mine.yaml")[0]
+
+
+def test_the_error_of_a_template_gives_the_line(tmp_path: Path) -> None:
+    write(tmp_path, "bad.yaml", "name: Mine\nblocks: [\n")
+
+    (error,) = TemplateRegistry(tmp_path).errors
+
+    assert error["error"].startswith("line 3: this is not valid YAML")

@@ -4,6 +4,7 @@ from penstock.entities.gate import Attempt, Finding, Parts, Target, Verdict
 from penstock.entities.job import JobStatus
 from penstock.entities.pipeline import Constraints, ExecutionResult, Usage
 from penstock.entities.record import RecordId, RecordStatus
+from penstock.entities.state import State
 
 __all__ = [
     "Attempt",
@@ -14,6 +15,7 @@ __all__ = [
     "Parts",
     "RecordId",
     "RecordStatus",
+    "State",
     "Target",
     "Usage",
     "Verdict",

@@ -1,0 +1,138 @@
+"""Running one step: the only place where a block is asked, and its output judged and healed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any
+
+from penstock import llm
+from penstock.entities import Attempt, Parts, State, Target, Usage
+from penstock.errors import HealingError
+from penstock.gates import AttemptRecord, heal, medoid
+from penstock.workflow.run_context import RunContext
+from penstock.workflow.snapshot import snapshot
+from penstock.workflow.step import Step
+
+
+class StepRun:
+    """One step over one state.
+
+    ``entry`` is the step's trace entry, without ``accumulated_state``. It is complete after ``run``; when
+    ``run`` raised, it holds what is known by then, with every attempt.
+    """
+
+    __slots__ = ("_attempts", "_calls", "_context", "_last", "_seed", "_state", "_step", "_usage", "entry")
+
+    def __init__(
+        self, step: Step, state: dict[str, Any], seed: Mapping[str, Any], context: RunContext
+    ) -> None:
+        self.entry: dict[str, Any] = {"block_type": step.type, "input": state, "output": {}}
+        self._step = step
+        self._state = state
+        self._seed = seed
+        self._context = context
+        self._usage = Usage()
+        self._calls: list[dict[str, Any]] = []
+        self._attempts: list[AttemptRecord] = []
+        self._last: Parts
+        """The output of the last attempt."""
+
+    async def run(self) -> None:
+        """Ask the block, judge its output with the gates and heal it; raises whatever goes wrong."""
+        started = time.perf_counter()
+        entry = self.entry
+        try:
+            parts = await self._make(Attempt(1))
+            if self._step.gates:
+                parts = await self._heal(parts)
+            entry["output"] = dict(parts)
+        finally:
+            entry["execution_time"] = time.perf_counter() - started
+            if self._calls:
+                entry["usage"] = self._usage.to_dict()
+                entry["calls"] = self._calls
+                self._context.usage.add(self._usage)
+            attempts = self._attempts
+            if len(attempts) > 1 or (attempts and attempts[0].findings):
+                entry["attempts"] = [attempt.to_dict() for attempt in attempts]
+
+    async def _make(self, attempt: Attempt) -> Parts:
+        """One attempt's output: of several samples the one that is most like all others."""
+        if self._step.samples == 1:
+            self._last = Parts(await self._ask_block(attempt, 0))
+        else:
+            samples = await _gather(self._ask_block(attempt, index) for index in range(self._step.samples))
+            self._last = Parts(samples[medoid(samples)], samples=samples)
+        return self._last
+
+    async def _ask_block(self, attempt: Attempt, index: int) -> dict[str, Any]:
+        """One sample of one attempt; the block's model calls find their context by themselves."""
+        step, context = self._step, self._context
+        new_sample = context.retry_from is not None and step.number >= context.retry_from
+        seed, repetition, child, *_ = context.sample
+        sample = llm.Sample(
+            seed,
+            repetition,
+            child,
+            step.number,
+            attempt.number,
+            index,
+            context.round if new_sample else 0,
+        )
+        given = State(snapshot(self._state), self._seed)
+        with llm.use_call_context(
+            llm.CallContext(sample, context.journal, context.mode, self._usage, self._calls, context.on_call)
+        ):
+            if attempt.number > 1:
+                made = await step.block.regenerate(given, attempt)
+            elif step.first_temperature is not None:
+                target = Target(temperature=step.first_temperature)
+                made = await step.block.regenerate(given, Attempt(1, dict.fromkeys(step.outputs, target)))
+            else:
+                made = await step.block.execute(given)
+        step.refuse_undeclared(made)
+        return snapshot(made)  # type: ignore[no-any-return]  # a dict gives a dict
+
+    async def _heal(self, parts: Parts) -> Parts:
+        """The parts once every gate passes them."""
+        try:
+            healed = await heal(
+                parts,
+                self._make,
+                self._step.gates,
+                self._step.policy,
+                state=self._state,
+                on_attempt=self._attempts.append,
+            )
+        except HealingError as error:
+            self.entry["output"] = dict(self._last)
+            if self._is_unparsed_answer(error):
+                return self._last
+            raise
+        self.entry["verdicts"] = [
+            {"gate": verdict.gate, "passed": verdict.passed, "skipped": verdict.skipped}
+            for verdict in healed.verdicts
+        ]
+        return healed.parts
+
+    def _is_unparsed_answer(self, error: HealingError) -> bool:
+        """Whether the only finding left is that the answer is not JSON, and the user set no gate on it.
+
+        Such a text is kept as ``raw_response`` rather than lost (contract A88).
+        """
+        step = self._step
+        if step.schema_gate is None or len(step.gates) > 1:
+            return False
+        answer = self._last.get(step.outputs[0])
+        return isinstance(answer, dict) and set(answer) == {"raw_response"} and bool(error.detail)
+
+
+async def _gather(samples: Iterable[Coroutine[Any, Any, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """All samples; when one fails, the others are waited for, since their calls are paid for."""
+    made = await asyncio.gather(*samples, return_exceptions=True)
+    for sample in made:
+        if isinstance(sample, BaseException):
+            raise sample
+    return [sample for sample in made if isinstance(sample, dict)]

@@ -1,0 +1,40 @@
+"""What the class of a block or gate declares of its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.discovery import extract_config_schema
+
+
+def properties(cls: type[Any]) -> Mapping[str, Any]:
+    """The settings of a block or gate, as JSON Schema by name."""
+    try:
+        found: Mapping[str, Any] = extract_config_schema(cls)["properties"]
+    except Exception:  # a mistake in a user's class attributes, which the registry lists among its errors
+        return {}
+    return found
+
+
+def with_defaults(cls: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """``config`` with the defaults of the settings that it leaves out."""
+    defaults = {name: part["default"] for name, part in properties(cls).items() if "default" in part}
+    return {**defaults, **config}
+
+
+def declared(cls: type[Any], attribute: str) -> Any:
+    """A class attribute such as ``field_references``, under this name or with an underscore before it.
+
+    The design documents have the names with an underscore; both are in use.
+    """
+    return getattr(cls, attribute, None) or getattr(cls, f"_{attribute}", None) or ()
+
+
+def names(value: Any) -> list[str]:
+    """The names in a setting that holds one or several."""
+    if isinstance(value, str):
+        return [value] if value else []
+    if isinstance(value, list | tuple):
+        return [name for name in value if isinstance(name, str) and name]
+    return []

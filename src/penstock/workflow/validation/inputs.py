@@ -1,0 +1,128 @@
+"""What a block reads: fields by name, and fields that its templates mention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from penstock.errors import TemplateError
+from penstock.template_renderer import TemplateRenderer
+from penstock.workflow.validation.class_settings import declared, names, with_defaults
+from penstock.workflow.validation.context import StepInfo, ValidationContext
+from penstock.workflow.validation.issues import Path
+from penstock.workflow.validation.messages import first_line, list_names
+
+_renderer = TemplateRenderer()
+
+
+def check_inputs(context: ValidationContext, step: StepInfo) -> None:
+    """Check that everything that the step's block reads exists."""
+    cls = step.cls
+    settings = with_defaults(cls, step.config)
+    state_templates = dict(declared(cls, "state_templates"))
+    for name in dict.fromkeys((*declared(cls, "templates"), *state_templates)):
+        for path, text in _texts(settings.get(name), ("config", name)):
+            _check_template(context, step, text, path)
+    examples = settings.get("examples")
+    for index, turn in enumerate(examples if isinstance(examples, list | tuple) else ()):
+        if isinstance(turn, Mapping) and isinstance(turn.get("user"), str):
+            _check_template(context, step, turn["user"], ("config", "examples", index, "user"))
+    if state_templates:
+        _check_state_templates(context, step, settings, state_templates)
+    for name in declared(cls, "field_references"):
+        for field in names(settings.get(name)):
+            context.fields.require(field, step, ("config", name))
+    _check_declared_inputs(context, step)
+
+
+def _check_declared_inputs(context: ValidationContext, step: StepInfo) -> None:
+    fields = context.fields
+    consumed = names(getattr(step.cls, "consumes", ()))
+    for field in consumed:
+        fields.require(field, step, ("type",))
+    inputs = [field for field in names(step.cls.inputs) if field not in consumed]
+    if "*" in inputs or not inputs:
+        return
+    if len(inputs) == 1:
+        fields.require(inputs[0], step, ("type",))
+    elif fields.seeds is not None and not any(fields.exists(field) for field in inputs):
+        context.issues.add(
+            f"The block reads {' or '.join(inputs)}, and neither the seeds nor an earlier step have any.",
+            f"Put one of them into the seeds; they have {list_names(fields.known())}.",
+            step=step,
+        )
+
+
+def _check_template(
+    context: ValidationContext, step: StepInfo, text: str, path: Path, seed: int | None = None
+) -> None:
+    """Check the names that a template reads; ``seed`` is the number of the seed that it stands in, if any."""
+    origin = "The template" if seed is None else f"Seed {seed}'s '{path[-1]}', a template,"
+    try:
+        template = _renderer.compile(text)
+        variables = sorted(template.variables - template.optional_variables)
+        metadata_variables = sorted(template.metadata_variables)
+    except TemplateError as error:
+        message = f"{origin} cannot be used: {first_line(error.message)}."
+        context.issues.add(message, "Correct the template.", step=step, path=path)
+        return
+    for name in (*variables, *(f"metadata.{name}" for name in metadata_variables)):
+        context.fields.require(name, step, path, f"{origin} reads")
+
+
+def _check_state_templates(
+    context: ValidationContext,
+    step: StepInfo,
+    settings: Mapping[str, Any],
+    state_templates: Mapping[str, str],
+) -> None:
+    """Prompts that are left empty come from the state, and are templates there too (contract A76)."""
+    fields = context.fields
+    from_state = [
+        field for setting, field in state_templates.items() if not str(settings.get(setting) or "").strip()
+    ]
+    for field in from_state:
+        if fields.is_from_seed(field):
+            for number, seed in enumerate(fields.seeds or (), start=1):
+                if isinstance(seed.get(field), str):
+                    _check_template(context, step, seed[field], (field,), number)
+    if len(from_state) < len(state_templates):
+        return
+    if fields.seeds is None:
+        if len(from_state) == 1 and not fields.exists(from_state[0]):
+            fields.required.add(from_state[0])
+        return
+    _check_has_prompt(context, step, state_templates, from_state)
+
+
+def _check_has_prompt(
+    context: ValidationContext, step: StepInfo, state_templates: Mapping[str, str], from_state: Sequence[str]
+) -> None:
+    """Check that each seed has one of the fields that a prompt may come from."""
+    fields = context.fields
+    without = [
+        number
+        for number in fields.seed_numbers()
+        if not any(fields.exists(field, number) for field in from_state)
+    ]
+    if without:
+        which = "" if len(without) == len(fields.seed_numbers()) else f" for seed {without[0]}"
+        context.issues.add(
+            f"There is no prompt{which}: {' and '.join(state_templates)} are empty, and there is no field "
+            f"{' or '.join(from_state)} to take their place.",
+            f"Write '{list(state_templates)[-1]}: …' under 'config'.",
+            step=step,
+            path=("config",),
+        )
+
+
+def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    """Every text inside a setting, with its path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
