@@ -133,7 +133,7 @@ async def test_asking_again_shows_the_answer_and_what_was_wrong_with_it(model: M
         {}, attempt(assistant=target)
     )
 
-    assert model.asked == [["S", "Ask.", "Hm.", "Mend this: too short\nno question mark"]]
+    assert model.asked == [["S", "Ask.", "Hm.", "Fix these problems:\ntoo short\nno question mark"]]
     assert [message["role"] for message in model.bodies[0]["messages"]] == [
         "system",
         "user",
@@ -149,7 +149,7 @@ async def test_asking_again_for_an_empty_answer_keeps_turns_alternating(model: M
 
     await TextGenerator(user_prompt="Ask.").regenerate({}, attempt(assistant=target))
 
-    assert model.asked == [["Ask.\n\nMend this: it is empty"]]
+    assert model.asked == [["Ask.\n\nFix these problems:\nit is empty"]]
 
 
 async def test_without_findings_asking_again_is_just_asking(model: ModelServer) -> None:
@@ -267,12 +267,12 @@ async def test_examples_are_shown_before_the_question(model: ModelServer) -> Non
         (
             {"generated": Target(0.2, (Finding("generated", "title is missing"),), {"name": "x"})},
             '{"name": "x"}',
-            "Mend this: title is missing",
+            "Fix these problems:\ntitle is missing",
         ),
         (
             {"generated": Target(0.2, (Finding("generated", "this is no JSON"),), {"raw_response": "Well…"})},
             "Well…",
-            "Mend this: this is no JSON",
+            "Fix these problems:\nthis is no JSON",
         ),
         (
             {
@@ -280,12 +280,12 @@ async def test_examples_are_shown_before_the_question(model: ModelServer) -> Non
                 "generated__c": Target(0.2, (Finding("generated.c", "c must be a number"),), "y"),
             },
             '{"a": {"b": "xxx"}, "c": "y"}',
-            "Mend this: a.b: it is too long\nc must be a number",
+            "Fix these problems:\na.b: it is too long\nc must be a number",
         ),
         (
             {"generated__qs__1__text": Target(0.2, (Finding("generated.qs.1.text", "no question"),), "x")},
             '{"qs": [{"text": "x"}]}',
-            "Mend this: qs.1.text: no question",
+            "Fix these problems:\nqs.1.text: no question",
         ),
         (
             {
@@ -293,7 +293,7 @@ async def test_examples_are_shown_before_the_question(model: ModelServer) -> Non
                 "generated__a__b": Target(0.2, (Finding("generated.a.b", "wrong"),), "y"),
             },
             '{"a": "text"}',
-            "Mend this: a: wrong\na.b: wrong",
+            "Fix these problems:\na: wrong\na.b: wrong",
         ),
     ],
 )

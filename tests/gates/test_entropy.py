@@ -77,7 +77,7 @@ def test_a_policy_is_written_as_a_mapping(config: dict[str, Any], policy: Entrop
         ({"kind": "ramp", "step": -0.1}, "step is -0.1; write a temperature between 0 and 2"),
         ({"kind": "ramp", "start": "hot"}, "start is 'hot'"),
         ({"kind": "ramp", "start": True}, "start is True"),
-        ({"kind": "ramp", "start": 0.5, "ceiling": 0.4}, "a temperature from start"),
+        ({"kind": "ramp", "start": 0.5, "ceiling": 0.4}, "a temperature not below start"),
         ({"kind": "ramp", "ceiling": float("nan")}, "ceiling is nan"),
         ({"kind": "ramp", "step": None}, "step is None"),
         ({"kind": "decay", "factor": 0}, "factor is 0"),

@@ -233,7 +233,7 @@ async def test_giving_up_says_what_is_wrong_and_keeps_every_attempt() -> None:
     with pytest.raises(HealingError) as caught:
         await heal({"a": "bad 1", "b": "fine"}, scribe.remake, [NoBadWords()], policy)
 
-    assert caught.value.message == "1 gate still finds fault after 3 attempts: NoBadWords: bad 3 is bad"
+    assert caught.value.message == "1 gate still reports issues after 3 attempts: NoBadWords: bad 3 is bad"
     detail = caught.value.detail
     assert detail["findings"] == [{"part": "a", "gate": "NoBadWords", "message": "bad 3 is bad"}]
     assert [attempt["parts"]["a"] for attempt in detail["attempts"]] == ["bad 1", "bad 2", "bad 3"]
@@ -244,7 +244,7 @@ async def test_several_gates_that_still_find_fault_are_counted() -> None:
     gates = [NoBadWords(), Disagreeing()]
 
     with pytest.raises(
-        HealingError, match=r"^2 gates still find fault after 1 attempt: NoBadWords: .*; Disagr"
+        HealingError, match=r"^2 gates still report issues after 1 attempt: NoBadWords: .*; Disagr"
     ):
         await heal({"a": "bad"}, never, gates, None)
 
@@ -377,7 +377,7 @@ async def test_a_gate_that_breaks_could_not_look_and_the_attempts_are_kept() -> 
                 raise ZeroDivisionError("division by zero")
             return super().look(parts)
 
-    with pytest.raises(GateError, match="Breaking could not look: ZeroDivisionError") as caught:
+    with pytest.raises(GateError, match="Breaking could not run: ZeroDivisionError") as caught:
         await heal({"a": "bad"}, Scribe({"a": "good"}).remake, [Breaking()], HealPolicy())
 
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
@@ -390,7 +390,7 @@ async def test_a_gate_that_gives_no_verdict_could_not_look() -> None:
             return None  # type: ignore[return-value]  # somebody forgot to
 
     with pytest.raises(
-        GateError, match="Silent could not look: TypeError: it returned NoneType, not a Verdict"
+        GateError, match="Silent could not run: TypeError: it returned NoneType, not a Verdict"
     ):
         await heal({"a": 1}, never, [Silent()], None)
 
@@ -402,7 +402,7 @@ async def test_what_several_gates_say_of_a_part_is_told_once() -> None:
     with pytest.raises(HealingError) as caught:
         await heal({"a": "bad"}, never, [NoBadWords(), Second()], None)
 
-    assert caught.value.message == "2 gates still find fault after 1 attempt: NoBadWords: bad is bad"
+    assert caught.value.message == "2 gates still report issues after 1 attempt: NoBadWords: bad is bad"
 
 
 async def test_a_gate_that_cannot_look_says_so_itself() -> None:

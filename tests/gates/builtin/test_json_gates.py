@@ -119,7 +119,7 @@ def test_a_schema_that_takes_text_takes_it_as_it_is() -> None:
     ],
 )
 def test_a_schema_that_is_none_or_leads_outside_is_refused(schema: dict[str, Any]) -> None:
-    with pytest.raises(DefinitionError, match="json_schema is not a JSON Schema that can be used") as caught:
+    with pytest.raises(DefinitionError, match="json_schema is not a usable JSON Schema") as caught:
         JSONSchemaGate(schema)
 
     assert len(caught.value.message) < 320

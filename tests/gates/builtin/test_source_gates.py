@@ -40,7 +40,7 @@ def test_an_answer_that_stands_in_the_text_passes(answer: str) -> None:
 )
 def test_an_answer_that_does_not_stand_there_as_whole_words_is_a_fault(answer: str) -> None:
     assert faults(quote(), answer=answer) == [
-        "the answer does not stand in the text; copy it from there word for word"
+        "the answer does not occur in the text; copy it from there word for word"
     ]
 
 
@@ -61,7 +61,7 @@ def test_an_answer_that_the_question_gives_away_is_a_fault() -> None:
     gate = quote(not_in="generated.question")
 
     assert faults(gate, answer="Alexander Fleming", question="Who was alexander fleming?") == [
-        "the answer stands in the question already"
+        "the answer is already in the question"
     ]
     assert faults(gate, answer="Alexander Fleming", question="Who found it?") == []
     assert faults(gate, answer="Alexander Fleming") == []
@@ -131,7 +131,7 @@ def test_a_question_that_keeps_to_the_text_passes(question: str) -> None:
 
 def test_a_question_about_something_else_is_told_its_foreign_words() -> None:
     assert faults(grounding(), question="Which elephants danced the tango? Elephants!") == [
-        "question has words that are not in the text: elephants, danced, tango; use only what stands there"
+        "question has words that are not in the text: elephants, danced, tango; use only words from there"
     ]
     assert faults(grounding(max_foreign=0), question="Which elephant discovered it?")
     assert faults(grounding(max_foreign=3), question="Which elephants danced the tango?") == []
@@ -143,7 +143,7 @@ def test_other_languages_have_their_own_stems_and_stop_words() -> None:
 
     assert faults(gate, text=text, question="Von wem wurde das Penicillin in London entdeckt?") in (
         [],
-        ["question has words that are not in the text: wem; use only what stands there"],
+        ["question has words that are not in the text: wem; use only words from there"],
     )
     assert faults(gate, text=text, question="Wieviel kostet ein Elefant?")
 
