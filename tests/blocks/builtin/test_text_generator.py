@@ -1,4 +1,4 @@
-"""The blocks that ask a model: what they send, and what they make of the answer."""
+"""What the text generator sends, and what it makes of the answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from penstock.blocks.builtin.text_generator import TextGenerator
 from penstock.entities import Attempt, Finding, Target
 from penstock.errors import BadInputError, TemplateError
 from penstock.settings import Settings
-from support.model_server import ModelServer, Reply
+from support.model_server import ModelServer
 
 SCHEMA = {
     "type": "object",
@@ -36,7 +36,7 @@ def attempt(**targets: Target) -> Attempt:
     return Attempt(2, {part.replace("__", "."): target for part, target in targets.items()})
 
 
-@pytest.mark.row("A76", "A77", "A81", "A122")
+@pytest.mark.row("A76", "A77", "A81", "A122", "D10")
 async def test_prompts_come_from_the_state_as_templates(model: ModelServer) -> None:
     state = {"system": "You are {{ topic }}", "user": "hi {{ metadata.name }}", "topic": "abc", "name": "x"}
 
@@ -47,6 +47,38 @@ async def test_prompts_come_from_the_state_as_templates(model: ModelServer) -> N
         {"role": "system", "content": "You are abc"},
         {"role": "user", "content": "hi x"},
     ]
+
+
+@pytest.mark.row("A81")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "  padded \n",
+        "two\nlines\r\n",
+        "```json\n{}\n```",
+        "",
+        '{"a": 1}',
+        "{{ user }}",
+        "5",
+        "ü 漢 \U0001f642",
+    ],
+)
+async def test_the_answer_is_the_text_of_the_provider_unchanged(model: ModelServer, text: str) -> None:
+    model.then(text)
+
+    result = await TextGenerator(user_prompt="hi").execute({})
+
+    assert result["assistant"] == text
+
+
+@pytest.mark.row("D10")
+@pytest.mark.parametrize("prompt", ["{{ name }}", "{{ metadata.name }}"])
+async def test_a_field_of_the_seed_is_known_by_its_name_and_under_metadata(
+    model: ModelServer, prompt: str
+) -> None:
+    await TextGenerator(user_prompt=prompt).execute({"name": "Ada"})
+
+    assert model.asked == [["Ada"]]
 
 
 @pytest.mark.row("A122", "A124")
@@ -125,7 +157,7 @@ async def test_a_prompt_that_cannot_be_rendered_asks_nothing(model: ModelServer,
     assert model.requests == []
 
 
-async def test_asking_again_shows_the_answer_and_what_was_wrong_with_it(model: ModelServer) -> None:
+async def test_a_second_attempt_shows_the_previous_answer_and_its_problems(model: ModelServer) -> None:
     findings = (Finding("assistant", "too short"), Finding("assistant", "no question mark"))
     target = Target(0.4, (*findings, findings[0]), previous="Hm.")
 
@@ -144,7 +176,7 @@ async def test_asking_again_shows_the_answer_and_what_was_wrong_with_it(model: M
     assert set(result) == {"assistant", "system", "user"}
 
 
-async def test_asking_again_for_an_empty_answer_keeps_turns_alternating(model: ModelServer) -> None:
+async def test_after_an_empty_answer_user_and_assistant_turns_still_alternate(model: ModelServer) -> None:
     target = Target(0.1, (Finding("assistant", "it is empty"),), previous="")
 
     await TextGenerator(user_prompt="Ask.").regenerate({}, attempt(assistant=target))
@@ -152,7 +184,7 @@ async def test_asking_again_for_an_empty_answer_keeps_turns_alternating(model: M
     assert model.asked == [["Ask.\n\nFix these problems:\nit is empty"]]
 
 
-async def test_without_findings_asking_again_is_just_asking(model: ModelServer) -> None:
+async def test_without_findings_a_second_attempt_sends_the_same_messages(model: ModelServer) -> None:
     await TextGenerator(user_prompt="Ask.").regenerate({}, Attempt(1, {"assistant": Target(0.9)}))
     await StructuredGenerator(SCHEMA, user_prompt="Ask.").regenerate(
         {}, Attempt(1, {"generated": Target(0.9)})
@@ -162,162 +194,10 @@ async def test_without_findings_asking_again_is_just_asking(model: ModelServer) 
     assert [body["temperature"] for body in model.bodies] == [0.9, 0.9]
 
 
-async def test_what_the_model_is_told_is_bounded(model: ModelServer) -> None:
+async def test_previous_answer_and_problems_are_shortened(model: ModelServer) -> None:
     findings = tuple(Finding("assistant", f"{number} " + "x" * 10_000) for number in range(1_000))
     target = Target(0.1, findings, previous="y" * 1_000_000)
 
     await TextGenerator(user_prompt="Ask.").regenerate({}, attempt(assistant=target))
 
     assert sum(map(len, model.asked[0])) < 20_000
-
-
-@pytest.mark.row("A85", "A89")
-async def test_a_schema_is_sent_as_response_format(model: ModelServer) -> None:
-    model.then('{"title": "T"}')
-
-    result = await StructuredGenerator(SCHEMA).execute({"user_prompt": "About {{ x }}", "x": "tea"})
-
-    assert result == {"generated": {"title": "T"}}
-    assert model.asked == [["About tea"]]
-    assert model.bodies[0]["response_format"] == {
-        "type": "json_schema",
-        "json_schema": {"name": "response", "schema": SCHEMA, "strict": True},
-    }
-
-
-@pytest.mark.row("A86")
-async def test_a_provider_that_knows_no_schemas_is_asked_for_any_json(model: ModelServer) -> None:
-    model.refused_formats = {"json_schema"}
-    model.then('{"title": "T"}')
-
-    result = await StructuredGenerator(SCHEMA, user_prompt="x").execute({})
-
-    assert result == {"generated": {"title": "T"}}
-    assert [body["response_format"]["type"] for body in model.bodies] == ["json_schema", "json_object"]
-
-
-@pytest.mark.row("A87")
-async def test_fenced_json_is_read(model: ModelServer) -> None:
-    model.then('```json\n{"title": "T"}\n```')
-
-    result = await StructuredGenerator(SCHEMA, user_prompt="x").execute({})
-
-    assert result == {"generated": {"title": "T"}}
-
-
-@pytest.mark.row("A88")
-@pytest.mark.parametrize("text", ["no JSON here", "", "5", '"text"', "null", "[1, 2]"])
-async def test_an_answer_that_is_no_object_is_kept_as_text(model: ModelServer, text: str) -> None:
-    model.then(text)
-
-    result = await StructuredGenerator(SCHEMA, user_prompt="x").execute({})
-
-    assert result == {"generated": {"raw_response": text}}
-
-
-@pytest.mark.row("A88")
-async def test_an_answer_that_was_cut_off_is_not_taken_for_a_whole_one(model: ModelServer) -> None:
-    model.then(
-        Reply('{"title": "Half of', finish_reason="length"), Reply('{"title": "T"}', finish_reason="length")
-    )
-    block = StructuredGenerator(SCHEMA, user_prompt="x")
-
-    cut, whole = await block.execute({}), await block.execute({"other": 1})
-
-    assert cut == {"generated": {"raw_response": '{"title": "Half of'}}
-    assert whole == {"generated": {"title": "T"}}
-
-
-async def test_a_schema_of_another_type_than_object_is_honoured(model: ModelServer) -> None:
-    model.then("[1, 2]")
-
-    result = await StructuredGenerator({"type": "array"}, user_prompt="x").execute({})
-
-    assert result == {"generated": [1, 2]}
-
-
-async def test_examples_are_shown_before_the_question(model: ModelServer) -> None:
-    block = StructuredGenerator(
-        SCHEMA,
-        user_prompt="Title of {{ text }}",
-        system_prompt="Be {{ how }}.",
-        examples=[
-            {"user": "Title of tea ({{ how }})", "assistant": {"title": "Tee ü"}},
-            {"user": "Title of milk", "assistant": '{"title": "{{ Milk }}"}'},
-        ],
-    )
-
-    await block.execute({"text": "honey", "how": "brief"})
-
-    assert model.asked == [
-        [
-            "Be brief.",
-            "Title of tea (brief)",
-            '{"title": "Tee ü"}',
-            "Title of milk",
-            '{"title": "{{ Milk }}"}',
-            "Title of honey",
-        ]
-    ]
-
-
-@pytest.mark.parametrize(
-    ("targets", "answer", "request_"),
-    [
-        (
-            {"generated": Target(0.2, (Finding("generated", "title is missing"),), {"name": "x"})},
-            '{"name": "x"}',
-            "Fix these problems:\ntitle is missing",
-        ),
-        (
-            {"generated": Target(0.2, (Finding("generated", "this is no JSON"),), {"raw_response": "Well…"})},
-            "Well…",
-            "Fix these problems:\nthis is no JSON",
-        ),
-        (
-            {
-                "generated__a__b": Target(0.1, (Finding("generated.a.b", "it is too long"),), "xxx"),
-                "generated__c": Target(0.2, (Finding("generated.c", "c must be a number"),), "y"),
-            },
-            '{"a": {"b": "xxx"}, "c": "y"}',
-            "Fix these problems:\na.b: it is too long\nc must be a number",
-        ),
-        (
-            {"generated__qs__1__text": Target(0.2, (Finding("generated.qs.1.text", "no question"),), "x")},
-            '{"qs": [{"text": "x"}]}',
-            "Fix these problems:\nqs.1.text: no question",
-        ),
-        (
-            {
-                "generated__a": Target(0.1, (Finding("generated.a", "wrong"),), "text"),
-                "generated__a__b": Target(0.2, (Finding("generated.a.b", "wrong"),), "y"),
-            },
-            '{"a": "text"}',
-            "Fix these problems:\na: wrong\na.b: wrong",
-        ),
-    ],
-)
-async def test_json_is_asked_for_again_with_its_faults(
-    model: ModelServer, targets: dict[str, Target], answer: str, request_: str
-) -> None:
-    await StructuredGenerator(SCHEMA, user_prompt="x").regenerate({}, attempt(**targets))
-
-    assert model.asked == [["x", answer, request_]]
-    assert model.bodies[0]["temperature"] == 0.2
-
-
-async def test_feedback_can_be_turned_off(model: ModelServer) -> None:
-    target = Target(0.5, (Finding("generated", "wrong"),), {"name": "x"})
-
-    await StructuredGenerator(SCHEMA, user_prompt="x", feedback=False).regenerate(
-        {}, attempt(generated=target)
-    )
-
-    assert model.asked == [["x"]]
-    assert model.bodies[0]["temperature"] == 0.5
-
-
-def test_a_structured_generator_says_what_schema_it_promises() -> None:
-    assert StructuredGenerator.expects_schema({"json_schema": SCHEMA}) == SCHEMA
-    assert StructuredGenerator.expects_schema({}) is None
-    assert TextGenerator.expects_schema({}) is None
