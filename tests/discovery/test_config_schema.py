@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
+from pathlib import Path
+from typing import Any, Literal
+
 import pytest
 
-from discovery.probe import Probe
+from discovery.probe import Probe, Shade
 from penstock.discovery import check_config, extract_config_schema
 from penstock.errors import DefinitionError
 
@@ -58,3 +62,46 @@ def test_an_annotation_that_cannot_be_resolved_allows_any_type() -> None:
 
     assert schema["properties"] == {"known": {"type": "integer"}, "unknown": {}}
     check_config(Odd, {"known": 1, "unknown": object()})
+
+
+FOLDER = Path("data")
+
+
+class Varied:
+    def __init__(
+        self,
+        kinds: list[Literal["a", "b"]],
+        one: Literal["only"] = "only",
+        shades: list[Shade] | None = None,
+        folder: Path = FOLDER,
+        nothing: None = None,
+        either: int | list[str] = 0,
+        deep: dict[str, dict[str, list[int]]] | None = None,
+        pairs: tuple[int, ...] = (1, 2),
+        when: datetime.date | None = None,
+        shade: Shade | None = None,
+        anything: list[Any] | dict[str, Any] | None = None,
+    ) -> None: ...
+
+
+def test_nested_types_and_unions_become_fields_of_a_form() -> None:
+    assert extract_config_schema(Varied)["properties"] == {
+        "kinds": {"type": "array", "items": {"type": "string", "enum": ["a", "b"]}},
+        "one": {"type": "string", "enum": ["only"], "default": "only"},
+        "shades": {"type": "array", "items": {"type": "string", "enum": ["dark", "light"]}, "default": None},
+        "folder": {"type": "string", "default": "data"},
+        "nothing": {"default": None},
+        "either": {"type": "integer", "default": 0},
+        "deep": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": {"type": "array", "items": {"type": "integer"}},
+            },
+            "default": None,
+        },
+        "pairs": {"type": "array", "items": {"type": "integer"}, "default": [1, 2]},
+        "when": {"default": None},
+        "shade": {"type": "string", "enum": ["dark", "light"], "default": None},
+        "anything": {"type": "array", "items": {}, "default": None},
+    }

@@ -14,8 +14,7 @@ class BaseBlock(Configurable):
 
     The arguments of ``__init__`` are the block's settings: their names, types and defaults become the form
     that the editor shows, and the check of a pipeline file. One instance serves many records at the same
-    time, so it must not keep anything of a record. A block that asks a model calls ``await
-    llm.complete(...)``.
+    time, so it must not keep anything of a record. A block asks a model by ``await llm.complete(...)``.
     """
 
     name: ClassVar[str] = ""

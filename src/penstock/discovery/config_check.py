@@ -37,22 +37,19 @@ def find_config_issues(cls: type, config: Any, what: str | None = None) -> list[
     if not isinstance(config, Mapping):
         message = f"{what}: config must be a mapping of settings, not {_show(config)}"
         return [ConfigIssue("type", "config", message)]
-    try:
-        get_validator(cls).validate_python(dict(config))
-    except ValidationError as error:
-        wrong = {problem["loc"][0] for problem in error.errors(include_url=False, include_context=False)}
-    else:
-        return []
-    known = {setting.name: setting for setting in read_settings(cls)[0]}
-    issues = [
-        _wrong_value(cls, what, known[key], value) if key in known else _unknown(what, str(key), list(known))
-        for key, value in config.items()
-        if key in wrong
-    ]
-    missing = [name for name in known if name in wrong and name not in config]
+    settings, open_ended = read_settings(cls)
+    known = {setting.name: setting for setting in settings}
+    wrong = _find_wrong(cls, config)
+    issues = []
+    for key, value in config.items():
+        if key not in known and not open_ended:
+            issues.append(_unknown(what, str(key), list(known)))
+        elif key in known and key in wrong:
+            issues.append(_wrong_value(cls, what, known[key], value))
     return issues + [
         ConfigIssue("missing", name, f"{what} needs the setting '{name}'", f"add '{name}' to its config")
-        for name in missing
+        for name, setting in known.items()
+        if setting.required and name not in config
     ]
 
 
@@ -68,6 +65,15 @@ def check_config(cls: type, config: Any, what: str | None = None) -> None:
             f"{first.message}; {first.advice}" if first.advice else first.message,
             detail={"type": cls.__name__, "key": first.key, "faults": [issue.message for issue in issues]},
         )
+
+
+def _find_wrong(cls: type, config: Mapping[Any, Any]) -> set[Any]:
+    """The names of settings whose values do not fit, among others."""
+    try:
+        get_validator(cls).validate_python(dict(config))
+    except ValidationError as error:
+        return {problem["loc"][0] for problem in error.errors(include_url=False, include_input=False)}
+    return set()
 
 
 def _unknown(what: str, key: str, known: list[str]) -> ConfigIssue:

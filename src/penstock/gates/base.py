@@ -27,8 +27,10 @@ class BaseGate(Configurable):
     disagreement: ClassVar[bool] = False
     """Whether its findings say that samples disagree. The part is then generated cooler instead of hotter."""
     is_async: ClassVar[bool] = True
-    """Whether ``check`` must be awaited; if not, ``look`` gives the verdict. Follows from which of the two methods
-    the nearest class defines, unless that class sets it."""
+    """Whether ``check`` must be awaited; if not, ``look`` gives the verdict.
+
+    Follows from which of the two methods the nearest class defines, unless that class sets it.
+    """
 
     _passed: ClassVar[Verdict]
 

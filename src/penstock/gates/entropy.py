@@ -24,7 +24,7 @@ class EntropyPolicy(ABC):
 
     @abstractmethod
     def temperature(self, failures: int, attempt: int) -> float:
-        """The temperature of a part that failed ``failures`` times, for the attempt of this number (from 1)."""
+        """The temperature of a part that failed ``failures`` times; attempts are counted from 1."""
 
     def first_temperature(self) -> float | None:
         """The temperature of the first generation; None leaves it to the block."""
