@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -79,3 +80,31 @@ def test_an_invalid_policy_is_refused_with_what_to_write(config: Any, message: s
 
     assert message in caught.value.message
     assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize("policy", [Ramp(0.1), Decay(), Schedule((0.4,))])
+def test_a_policy_made_in_python_is_used_unchanged(policy: EntropyPolicy) -> None:
+    assert EntropyPolicy.from_config(policy) is policy
+
+
+@pytest.mark.parametrize(
+    ("policy", "name"), [(Ramp(), "step"), (Decay(), "factor"), (Schedule((0.4,)), "temperatures")]
+)
+def test_a_policy_cannot_be_changed_because_records_share_it(policy: EntropyPolicy, name: str) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(policy, name, 0.9)
+
+
+def test_temperatures_at_the_limits_are_allowed() -> None:
+    assert Ramp(0, 0, 0).temperature(3, 4) == 0
+    assert Ramp(2, 2, 2).temperature(3, 4) == 2
+    assert Decay(2, 1).temperature(3, 4) == 2
+    assert len(Schedule((2,) * 100).temperatures) == 100
+
+
+def test_a_long_value_is_shortened_in_the_message() -> None:
+    with pytest.raises(DefinitionError) as raised:
+        EntropyPolicy.from_config({"kind": "x" * 100})
+
+    assert raised.value.message == f"entropy has no kind '{'x' * 58}…; write kind: decay, ramp, schedule"
+    assert raised.value.detail == {"key": "entropy.kind", "kinds": ["decay", "ramp", "schedule"]}

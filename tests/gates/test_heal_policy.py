@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -54,3 +55,33 @@ def test_an_invalid_heal_policy_is_refused_with_what_to_write(config: Any, messa
         HealPolicy.from_config(config)
 
     assert message in caught.value.message
+
+
+def test_a_policy_made_in_python_is_used_unchanged() -> None:
+    policy = HealPolicy(2, Ramp(0.1), True)
+
+    assert HealPolicy.from_config(policy) is policy
+    assert HealPolicy.from_config({"entropy": policy.entropy}).entropy is policy.entropy
+    assert HealPolicy.from_config({"entropy": None}).entropy is None
+
+
+def test_a_policy_cannot_be_changed_because_records_share_it() -> None:
+    policy: Any = HealPolicy()
+
+    with pytest.raises(FrozenInstanceError):
+        policy.max_attempts = 9
+
+
+def test_one_and_a_hundred_attempts_are_allowed() -> None:
+    assert [HealPolicy(number).max_attempts for number in (1, 100)] == [1, 100]
+
+
+def test_the_error_names_the_setting() -> None:
+    for config, key in (
+        ({"max_attempts": 0}, "heal.max_attempts"),
+        ({"stop_on_repeat": 1}, "heal.stop_on_repeat"),
+    ):
+        with pytest.raises(DefinitionError) as raised:
+            HealPolicy.from_config(config)
+
+        assert raised.value.detail == {"key": key}

@@ -80,3 +80,17 @@ def test_another_language_has_its_own_stems_and_stop_words() -> None:
 def test_invalid_settings_are_refused(make: Any, message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         make()
+
+
+def test_long_words_are_compared_by_their_first_64_characters() -> None:
+    gate = grounding(max_foreign=0)
+
+    assert find_issues(gate, text="b" * 64 + "x", question="b" * 64 + "y") == []
+    (issue,) = find_issues(gate, text="b" * 63 + "x", question="b" * 63 + "y" + "z" * 99)
+    assert issue == (f"question has words that are not in the text: {'b' * 63}y; use only words from there")
+
+
+def test_at_most_five_foreign_words_are_named() -> None:
+    (issue,) = find_issues(grounding(), question="zebra giraffe lion tiger panther leopard")
+
+    assert "not in the text: zebra, giraffe, lion, tiger, panther; use" in issue
