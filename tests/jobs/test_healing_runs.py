@@ -59,7 +59,7 @@ async def test_an_answer_that_is_wrong_twice_becomes_a_good_record_with_its_atte
     assert attempts[0]["parts"]["generated"] == {"raw_response": "no JSON at all"}
     assert attempts[1]["findings"][0]["part"] == "generated.title"
     assert [body["temperature"] for body in model.bodies] == [0, 0.3, 0.5]
-    assert "Mend this" in model.asked[1][-1]
+    assert "Fix these problems:" in model.asked[1][-1]
     assert record.usage.llm_calls == 3
 
 
