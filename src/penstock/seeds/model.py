@@ -1,0 +1,111 @@
+"""The seed: the variables that a record starts from, and how many records to make from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from penstock.errors import BadInputError
+from penstock.seeds.limits import MAX_DEPTH, MAX_REPETITIONS
+
+NO_SEEDS = "The seed file holds no seeds."
+_SEED_KEYS = frozenset({"metadata", "repetitions"})
+_CONTAINERS = (dict, list)
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """The variables of a seed, and how many records are made from them."""
+
+    metadata: dict[str, Any]
+    repetitions: int = 1
+
+
+def split_seed(seed: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+    """The variables and the repetitions of a seed in memory, from either of its two forms.
+
+    The long form is ``{"metadata": {…}, "repetitions": n}`` and has no other keys; the short form is the
+    variables themselves. Repetitions that are not an ``int`` count as one.
+    """
+    if isinstance(seed.get("metadata"), Mapping) and seed.keys() <= _SEED_KEYS:
+        repetitions = seed.get("repetitions", 1)
+        return seed["metadata"], repetitions if type(repetitions) is int else 1
+    return seed, 1
+
+
+def parse_seeds(data: object) -> list[Seed]:
+    """The seeds of parsed JSON: an object or an array of objects in the long form.
+
+    Raises BadInputError with the number of the seed that cannot be used (contract A159-A169).
+    """
+    if not isinstance(data, _CONTAINERS):
+        raise BadInputError("The JSON file must contain an object or an array of objects.")
+    items = data if isinstance(data, list) else [data]
+    seeds = [parse_seed(item, f"Seed {number}") for number, item in enumerate(items, start=1)]
+    if not seeds:
+        raise BadInputError(NO_SEEDS)
+    return seeds
+
+
+def parse_seed(item: object, place: str) -> Seed:
+    """The seed in the long form; ``place`` names it in the message of a BadInputError."""
+    if not isinstance(item, dict):
+        raise BadInputError(f"{place} must be an object. Please check your file structure.")
+    if "metadata" not in item:
+        raise BadInputError(f"{place} is missing the required 'metadata' field.")
+    metadata = item["metadata"]
+    if not isinstance(metadata, dict):
+        raise BadInputError(
+            f"{place} has a 'metadata' field that is not an object. Make it an object of variables by name."
+        )
+    check_depth(metadata, place)
+    return Seed(metadata, _parse_repetitions(item.get("repetitions", 1), place))
+
+
+def check_depth(variables: Mapping[str, Any], place: str) -> None:
+    """Raise BadInputError when the variables are nested deeper than ``MAX_DEPTH`` levels."""
+    level: list[Any] = [variables]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, _CONTAINERS)
+        ]
+        if not level:
+            return
+    raise BadInputError(f"{place} is nested more than {MAX_DEPTH} levels deep. Make it flatter.")
+
+
+def count_records(seeds: Iterable[Seed]) -> int:
+    """How many records the seeds ask for."""
+    return sum(seed.repetitions for seed in seeds)
+
+
+def hash_seeds(seeds: Iterable[Seed]) -> str:
+    """SHA-256 of seeds in memory, which is part of what identifies their run.
+
+    The hashed bytes must never change, or an interrupted run would not be found again. They are therefore not
+    written by ``penstock.serialization``, whose text differs for integers beyond 64 bits.
+    """
+    content = [[seed.metadata, seed.repetitions] for seed in seeds]
+    try:
+        text = orjson.dumps(content, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # integers beyond 64 bits, lone surrogates
+        text = json.dumps(content, sort_keys=True, default=str).encode()
+    return hashlib.sha256(text).hexdigest()
+
+
+def _parse_repetitions(value: object, place: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return 1
+    if value > MAX_REPETITIONS:
+        raise BadInputError(
+            f"{place} asks for {value} repetitions; at most {MAX_REPETITIONS:,} are possible."
+        )
+    return max(value, 0)
