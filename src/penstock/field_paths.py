@@ -27,7 +27,7 @@ ABSENT: Final = _Absent()
 
 def find_value(container: Any, path: str) -> Any:
     """The value at ``path``, or ``ABSENT`` when it does not exist."""
-    if isinstance(container, Mapping) and path in container:  # the usual case
+    if type(container) is dict and path in container:  # the usual case
         return container[path]
     keys = find_keys(container, path)
     if keys is None:
@@ -39,7 +39,7 @@ def find_value(container: Any, path: str) -> Any:
 
 def find_keys(container: Any, path: str) -> Keys | None:
     """The keys that lead to ``path``, one for each level; None when it does not exist."""
-    if isinstance(container, Mapping):
+    if type(container) is dict or isinstance(container, Mapping):  # the first check is much faster
         return _find_in_mapping(container, path)
     if isinstance(container, list | tuple):
         return _find_in_list(container, path)

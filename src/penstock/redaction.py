@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
@@ -41,3 +43,29 @@ def redact_known(text: str, shortest: int = _SHORTEST_IN_RESULTS) -> str:
         if len(secret) >= shortest and secret in text:
             text = text.replace(secret, MASK)
     return text
+
+
+_SECRET_KEY = re.compile(
+    r"(?i)(^|[_\-.])((api|access|secret|private|auth|client)[_\-]?(key|secret|token)s?|token|secret|password|passwd"
+    r"|authorization|credentials?|cookie)$|apikey$"
+)
+_SECRET_TEXT = re.compile(
+    r"\b(?:sk|pk|rk|hf|ghp|gho|glpat|xox[abp])[-_][A-Za-z0-9_\-]{16,}"
+    r"|\bAKIA[A-Z0-9]{16}\b|\bAIza[A-Za-z0-9_\-]{30,}"
+    r"|(?<=Bearer )[A-Za-z0-9._~+/\-]{8,}=*"
+    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+)
+
+
+def mask_secrets(value: Any) -> Any:
+    """A copy of plain data with ``***`` where a key, token or password stands."""
+    if isinstance(value, Mapping):
+        return {
+            key: MASK
+            if isinstance(item, str) and item and "{{" not in item and _SECRET_KEY.search(str(key))
+            else mask_secrets(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [mask_secrets(item) for item in value]
+    return _SECRET_TEXT.sub(MASK, value) if isinstance(value, str) else value

@@ -16,6 +16,7 @@ from penstock.errors import SerializationError
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 _EXACT = " "
 """First character of a text that only the standard library reads exactly (integers beyond 64 bits)."""
+_EXACT_BYTES = _EXACT.encode()
 _FLAT = (str, int, type(None))
 
 
@@ -33,11 +34,19 @@ def to_json(value: Any, *, sort_keys: bool = False) -> str:
         return _to_exact_json(value, sort_keys=sort_keys)
 
 
+def to_json_bytes(value: Any) -> bytes:
+    """``value`` as compact JSON in UTF-8, for files and pipes that other programs read; see ``to_json``."""
+    try:
+        return orjson.dumps(value, default=str, option=_OPTIONS)
+    except (TypeError, ValueError):
+        return _to_exact_json(value, sort_keys=False).removeprefix(_EXACT).encode()
+
+
 def from_json(text: str | bytes | None) -> Any:
     """The value that ``to_json`` wrote; None for None. Raises ValueError for text that is not JSON."""
     if text is None:
         return None
-    if text[:1] in {_EXACT, _EXACT.encode()}:
+    if text[:1] in (_EXACT, _EXACT_BYTES):  # a set would be made for each call
         return json.loads(text)
     return orjson.loads(text)
 

@@ -1,0 +1,188 @@
+"""Where seeds come from: a file, standard input, an upload, or memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Self
+
+from penstock.errors import BadInputError
+from penstock.seeds.formats import count_parquet_rows, read_seeds
+from penstock.seeds.formats.detection import SeedFormat, find_format, get_format, guess_format
+from penstock.seeds.limits import MAX_UNPACKED_BYTES, MAX_UPLOAD_BYTES, check_size
+from penstock.seeds.model import NO_SEEDS, Seed, count_records, hash_seeds, parse_seeds
+from penstock.seeds.spool import Spool
+
+_CHECKED_BYTES = 64 * 1024 * 1024
+"""JSONL and CSV files up to this size are read through when opened: errors show early, the total is known."""
+_CHUNK_BYTES = 1024 * 1024
+_MAX_HEADER_BYTES = 1024 * 1024
+_LOADED_WHOLE = frozenset({"json", "md"})
+
+
+class SeedSource:
+    """Seeds that can be iterated as often as needed.
+
+    ``total`` is the number of records that the seeds ask for, or None when counting would mean to read a very
+    large file twice. ``digest`` is the SHA-256 of the content. Close the source, or use ``with``, to remove
+    the temporary copy of a pipe.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        format: SeedFormat,  # noqa: A002 - the name that users know
+        read: Callable[[], Iterator[Seed]],
+        *,
+        digest: str,
+        total: int | None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.format: SeedFormat = format
+        self.digest = digest
+        self.total = total
+        self._read = read
+        self._close = close
+
+    @classmethod
+    def from_data(cls, data: object, name: str = "seeds") -> SeedSource:
+        """Seeds in memory, in the form of a parsed JSON seed file; raises BadInputError."""
+        seeds = parse_seeds(data)
+        return cls(name, "json", lambda: iter(seeds), digest=hash_seeds(seeds), total=count_records(seeds))
+
+    def __iter__(self) -> Iterator[Seed]:
+        return self._read()
+
+    def head(self, count: int) -> list[dict[str, Any]]:
+        """The variables of the first ``count`` seeds, for a check or a preview."""
+        return [seed.metadata for seed in islice(self, count)]
+
+    def close(self) -> None:
+        """Remove the temporary file, if there is one."""
+        if self._close is not None:
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def open_seeds(
+    source: Path | str,
+    *,
+    format: SeedFormat | None = None,  # noqa: A002 - the name that users know
+    max_bytes: int | None = None,
+) -> SeedSource:
+    """The seeds of a file, or of standard input when ``source`` is ``-``.
+
+    The format follows from the file name unless it is given; for standard input and pipes it is detected from
+    the first bytes. Raises BadInputError for what cannot be used, TooLargeError beyond ``max_bytes``.
+    """
+    if str(source) == "-":
+        return _open_stream(sys.stdin.buffer, "standard input", format, max_bytes)
+    path = Path(source)
+    try:
+        if path.is_dir():
+            raise BadInputError(f"{path} is a folder; give a seed file.", {"file": str(path)})
+        if path.exists() and not path.is_file():  # a pipe can be read only once
+            with path.open("rb") as stream:
+                return _open_stream(stream, path.name, format, max_bytes)
+        size = path.stat().st_size
+        chosen = format or get_format(path.name)
+        check_size(size, max_bytes, path.name)
+        return _make_source(path.name, chosen, lambda: path.open("rb"), size)
+    except FileNotFoundError as error:
+        raise BadInputError(f"There is no seed file {path}.", {"file": str(path)}) from error
+    except OSError as error:
+        raise BadInputError(
+            f"The seed file {path} cannot be read: {error.strerror}.", {"file": str(path)}
+        ) from error
+
+
+def parse_upload(
+    name: str, data: bytes, *, max_bytes: int = MAX_UPLOAD_BYTES, max_unpacked_bytes: int = MAX_UNPACKED_BYTES
+) -> SeedSource:
+    """The seeds of an uploaded file, every one of them checked (contract A156-A169).
+
+    Raises BadInputError, and TooLargeError when the file, or what a Parquet file unpacks to, is too large.
+    """
+    name = Path(name).name
+    chosen = find_format(name)
+    if chosen is None:
+        raise BadInputError(
+            "Only .json or .md files are accepted (and .jsonl, .csv, .parquet).", {"file": name}
+        )
+    check_size(len(data), max_bytes, name)
+    return _make_source(name, chosen, lambda: io.BytesIO(data), len(data), unpacked_limit=max_unpacked_bytes)
+
+
+def _open_stream(
+    stream: IO[bytes],
+    name: str,
+    format: SeedFormat | None,  # noqa: A002 - the name that users know
+    limit: int | None,
+) -> SeedSource:
+    """A source over a copy of a stream that can be read only once."""
+    spool = Spool(stream, name, limit)
+    try:
+        chosen = format or guess_format(spool.read_at(0, _MAX_HEADER_BYTES))
+        return _make_source(name, chosen, spool.open, spool.size, close=spool.close)
+    except BaseException:
+        spool.close()
+        raise
+
+
+def _make_source(
+    name: str,
+    format: SeedFormat,  # noqa: A002 - the name that users know
+    open_stream: Callable[[], BinaryIO],
+    size: int,
+    *,
+    unpacked_limit: int | None = None,
+    close: Callable[[], None] | None = None,
+) -> SeedSource:
+    """A source over what ``open_stream`` opens, checked as far as that is cheap.
+
+    An upload, which is checked to its end, is the one that has an ``unpacked_limit``.
+    """
+    is_upload = unpacked_limit is not None
+
+    def read() -> Iterator[Seed]:
+        with open_stream() as stream:
+            yield from read_seeds(format, stream, name)
+
+    digest = _hash_stream(open_stream)
+    try:
+        if format in _LOADED_WHOLE:
+            seeds = list(read())
+            return SeedSource(
+                name, format, lambda: iter(seeds), digest=digest, total=count_records(seeds), close=close
+            )
+        if next(read(), None) is None:
+            raise BadInputError(NO_SEEDS)
+        total: int | None = None
+        if format == "parquet":
+            with open_stream() as stream:
+                total = count_parquet_rows(stream, name, unpacked_limit)
+        if is_upload or (format != "parquet" and size <= _CHECKED_BYTES):
+            total = count_records(read())
+    except BadInputError as error:
+        if is_upload or error.message.startswith(name):
+            raise
+        raise type(error)(f"{name}: {error.message}", {"file": name, **error.detail}) from error
+    return SeedSource(name, format, read, digest=digest, total=total, close=close)
+
+
+def _hash_stream(open_stream: Callable[[], BinaryIO]) -> str:
+    hashed = hashlib.sha256()
+    with open_stream() as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            hashed.update(chunk)
+    return hashed.hexdigest()
