@@ -1,13 +1,15 @@
-"""What the environment says, read in one place.
+"""Settings of the process: the only module that reads the environment.
 
-Every variable can also stand in a ``.env`` file in the working directory; the environment wins.
+Every variable can also be set in a file ``.env`` in the working directory; the environment takes precedence.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import parse_qs, unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,15 +43,15 @@ class Settings(BaseSettings):
     llm_timeout: float = Field(default=120.0, gt=0)
     """Seconds that one request may take."""
     llm_deadline: float = Field(default=600.0, gt=0)
-    """Seconds that one call may take, retries included; waiting out a rate limit does not count."""
+    """Seconds that one call may take, retries included; waiting for a rate limit to pass does not count."""
     llm_concurrency: int = Field(default=64, ge=1)
-    """The most requests in flight to one provider and model."""
+    """Upper limit of requests in flight to one provider and model."""
     embedded_model_path: Path | None = None
 
     database_path: Path = Path("data/qa_records.db")
     database_url: str | None = None
     database_lock_seconds: float = Field(default=30.0, gt=0)
-    """How long to wait for another process that keeps the database locked."""
+    """Seconds to wait while another process keeps the database locked."""
     user_blocks: Path = Path("user_blocks")
     user_templates: Path = Path("user_templates")
 
@@ -57,15 +59,15 @@ class Settings(BaseSettings):
     port: int = 8000
     api_token: SecretStr = SecretStr("")
     allowed_hosts: str = ""
-    """More names that the service is reached by, separated by commas: those of a proxy before it."""
+    """Further host names of the service, separated by commas, such as the name of a proxy before it."""
     ui_folder: Path | None = None
-    """A built front end to serve instead of the one that ships with penstock."""
+    """A built front end to serve instead of the one that is part of penstock."""
     max_running_jobs: int = Field(default=1, ge=1)
 
     debug: Switch = False
     log_format: Literal["text", "json"] = "text"
     otel: Switch = False
-    """Send OpenTelemetry spans; where to is said by the standard ``OTEL_EXPORTER_OTLP_*`` variables."""
+    """Send OpenTelemetry spans, to the address in the standard ``OTEL_EXPORTER_OTLP_*`` variables."""
 
     @field_validator("embedded_model_path", "database_url", "ui_folder", mode="before")
     @classmethod
@@ -78,9 +80,10 @@ class Settings(BaseSettings):
         return bool(self.model_fields_set & {"llm_endpoint", "llm_model"})
 
     def secret_values(self) -> list[str]:
-        """Every secret that is set, for whoever masks them."""
+        """Every secret that is set, for masking: keys, the token, and the password in ``database_url``."""
         fields = (getattr(self, name) for name in type(self).model_fields)
-        return [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
+        values = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
+        return [*values, *_find_passwords(self.database_url or "")]
 
     @property
     def default_model(self) -> str:
@@ -89,7 +92,7 @@ class Settings(BaseSettings):
 
     @property
     def model_line(self) -> str:
-        """One line that says which model answers, and why."""
+        """One line that says which model answers, and where it is set."""
         if self.model_configured:
             return f"Model: {self.llm_model} at {self.llm_endpoint}"
         return f"Model: {EMBEDDED_MODEL}, inside penstock (set LLM_ENDPOINT and LLM_MODEL for another)"
@@ -101,6 +104,23 @@ def get_settings() -> Settings:
     try:
         return Settings()  # values come from the environment
     except ValidationError as error:
-        fault = error.errors()[0]
-        name = ".".join(str(part) for part in fault["loc"]).upper()
-        raise ConfigurationError(f"The setting {name} cannot be used: {fault['msg']}") from error
+        issue = error.errors()[0]
+        name = ".".join(str(part) for part in issue["loc"]).upper()
+        raise ConfigurationError(f"The setting {name} cannot be used: {issue['msg']}") from error
+
+
+_USER_AND_PASSWORD = re.compile(r"^[^:/]+://[^:/@]*:([^@]*)@")
+
+
+def _find_passwords(url: str) -> set[str]:
+    """The passwords in a database's address, as written and decoded.
+
+    A password that is also the user's or the database's name is left out: it protects nothing, and masking it
+    would make messages unreadable.
+    """
+    match = _USER_AND_PASSWORD.match(url)
+    rest, _, query = (url.replace(f":{match[1]}@", "@", 1) if match else url).partition("?")
+    written = [*(match.groups() if match else ()), *parse_qs(query).get("password", ())]
+    names = re.split(r"[:/@]+", rest)
+    found = {form for password in written for form in (password, unquote(password))}
+    return {password for password in found if password and password not in names}
