@@ -1,4 +1,7 @@
-"""The service: puts the pieces together, and listens. ``python -m penstock.app`` starts it."""
+"""Composes the service and starts it: settings, services, routers, middleware, server.
+
+``python -m penstock.app`` listens as the environment says.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,21 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
 from penstock import __version__
-from penstock.api import blocks, exports, health, jobs, pipelines, records, templates
-from penstock.api.deps import Observations, Services
-from penstock.api.errors import EVERYWHERE, ErrorShield, add_error_handlers, error_responses
+from penstock.api import (
+    blocks,
+    exports,
+    health,
+    job_events,
+    jobs,
+    pipeline_checks,
+    pipeline_runs,
+    pipelines,
+    records,
+    sessions,
+    templates,
+)
+from penstock.api.deps import ExecutionObserver, Services
+from penstock.api.errors import COMMON_STATUSES, ErrorShield, add_error_handlers, error_responses
 from penstock.api.logging import set_up_logging
 from penstock.api.metrics import Metrics, Observer
 from penstock.api.pages import add_pages
@@ -35,23 +50,27 @@ from penstock.templates import TemplateRegistry
 
 ROUTERS = (
     health.router,
+    sessions.router,
     blocks.router,
     templates.router,
     pipelines.router,
+    pipeline_checks.router,
+    pipeline_runs.router,
     jobs.router,
+    job_events.router,
     records.router,
     exports.router,
 )
-"""All routes. A new router is one more name here."""
+"""All routers, in the order of the pages that describe them."""
 
-_TURN_SECONDS = 0.0005
-"""How long one thread may keep the interpreter while another waits for it.
+_SWITCH_SECONDS = 0.0005
+"""How long one thread may keep the interpreter while another one waits for it.
 
-A thread that reads from SQLite asks for the interpreter once a row. At Python's 5 ms a page of records takes
-a tenth of a second while a job keeps the event loop busy.
+A thread that reads from SQLite needs the interpreter for each row. With Python's default of 5 ms, a page of
+records takes 0.1 s while a job keeps the event loop busy.
 """
-_GOODBYE_SECONDS = 5
-"""How long requests that are under way may take when the service is told to stop."""
+_SHUTDOWN_SECONDS = 5
+"""How long running requests may take when the service is stopped."""
 
 
 @asynccontextmanager
@@ -63,11 +82,11 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
             telemetry.start()
             stack.callback(telemetry.shut_down)
         runtime = await stack.enter_async_context(open_runtime(settings))
-        observed = Observations(metrics or Metrics(), telemetry)
-        queue = await stack.enter_async_context(JobQueue(runtime, observed.note))
+        observer = ExecutionObserver(metrics or Metrics(), telemetry)
+        queue = await stack.enter_async_context(JobQueue(runtime, observer.observe))
         yield Services(
             runtime=runtime,
-            observed=observed,
+            observer=observer,
             blocks=default_blocks(settings),
             gates=default_gates(settings),
             templates=TemplateRegistry(user_dir=settings.user_templates),
@@ -89,7 +108,7 @@ _TOKENS: dict[str, Any] = {
 
 
 class _Application(FastAPI):
-    """Says in its description that a token may be needed: the guard asks for it, and no route does."""
+    """Adds the token to the OpenAPI description: the middleware checks it, so no route declares it."""
 
     def openapi(self) -> dict[str, Any]:
         schema = super().openapi()
@@ -99,7 +118,7 @@ class _Application(FastAPI):
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application; its lifespan opens and closes the services, unless ``app.state`` has them already."""
+    """The application; its lifespan opens and closes the services."""
     chosen = settings or get_settings()
     register_secrets(*chosen.secret_values())
     metrics = Metrics()
@@ -117,7 +136,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses=error_responses(*EVERYWHERE),
+        responses=error_responses(*COMMON_STATUSES),
         generate_unique_id_function=_operation_id,
         middleware=[
             Middleware(Observer, metrics=metrics),
@@ -134,12 +153,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _operation_id(route: APIRoute) -> str:
-    """A route is called what its function is called, so that a generated client reads well."""
+    """The operation is named like its function, which gives generated clients readable names."""
     return route.name
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does, and leaves the process alive when it is told to stop."""
+    """Announces its address once it listens; returns after a signal instead of ending the process."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None], closing: asyncio.Event) -> None:
         super().__init__(config)
@@ -157,23 +176,23 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, which raises the signal again at the end: then nobody would close the database."""
-        earlier = {
+        """Like uvicorn's, but does not raise the signal again, because the database must still be closed."""
+        previous = {
             number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
         }
         try:
             yield
         finally:
-            for number, handler in earlier.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
 
 def serve(settings: Settings | None = None) -> None:
-    """Listen until told to stop; raises ConfigurationError when this may not or cannot be done."""
+    """Listen until a signal stops it; raises ConfigurationError when the settings forbid or prevent it."""
     settings = settings or get_settings()
     require_token_for_public_bind(settings)
     set_up_logging(settings)
-    sys.setswitchinterval(_TURN_SECONDS)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with _listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(_serve(settings, listener))
 
@@ -187,7 +206,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         server_header=False,
         proxy_headers=False,
         lifespan="off",
-        timeout_graceful_shutdown=_GOODBYE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
 
     def announce() -> None:
@@ -231,7 +250,7 @@ def _loop() -> Callable[[], Any] | None:
 
 
 def main() -> None:
-    """Start the service as the environment says; a failure is one sentence on standard error."""
+    """Start the service as the environment says; an error is one sentence on standard error."""
     try:
         serve()
     except PipelineError as error:

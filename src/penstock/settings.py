@@ -1,6 +1,6 @@
-"""What the environment says, read in one place.
+"""Settings of the process: the only module that reads the environment.
 
-Every variable can also stand in a ``.env`` file in the working directory; the environment wins.
+Every variable can also be set in a file ``.env`` in the working directory; the environment takes precedence.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import parse_qs, unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,7 +19,6 @@ from penstock.errors import ConfigurationError
 EMBEDDED_MODEL = "embedded/smollm2-135m"
 """The model that runs inside penstock, used when no other is configured."""
 
-_PASSWORD_IN_URL = re.compile(r"://[^/@]*:([^/@]+)@")
 _TRUE = {"true", "1", "yes"}
 
 
@@ -43,9 +43,9 @@ class Settings(BaseSettings):
     llm_timeout: float = Field(default=120.0, gt=0)
     """Seconds that one request may take."""
     llm_deadline: float = Field(default=600.0, gt=0)
-    """Seconds that one call may take, retries included; waiting out a rate limit does not count."""
+    """Seconds that one call may take, retries included; waiting for a rate limit to pass does not count."""
     llm_concurrency: int = Field(default=64, ge=1)
-    """The most requests in flight to one provider and model."""
+    """Upper limit of requests in flight to one provider and model."""
     llm_transport: Literal["auto", "pool", "aiohttp"] = "auto"
     """The HTTP client for OpenAI-compatible servers; auto: ``aiohttp`` through a proxy, else ``pool``."""
     http_proxy: str = Field(default="", repr=False)
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     database_path: Path = Path("data/qa_records.db")
     database_url: str | None = None
     database_lock_seconds: float = Field(default=30.0, gt=0)
-    """How long to wait for another process that keeps the database locked."""
+    """Seconds to wait while another process keeps the database locked."""
     user_blocks: Path = Path("user_blocks")
     user_templates: Path = Path("user_templates")
 
@@ -69,15 +69,15 @@ class Settings(BaseSettings):
     port: int = 8000
     api_token: SecretStr = SecretStr("")
     allowed_hosts: str = ""
-    """More names that the service is reached by, separated by commas: those of a proxy before it."""
+    """Further host names of the service, separated by commas, such as the name of a proxy before it."""
     ui_folder: Path | None = None
-    """A built front end to serve instead of the one that ships with penstock."""
+    """A built front end to serve instead of the one that is part of penstock."""
     max_running_jobs: int = Field(default=1, ge=1)
 
     debug: Switch = False
     log_format: Literal["text", "json"] = "text"
     otel: Switch = False
-    """Send OpenTelemetry spans; where to is said by the standard ``OTEL_EXPORTER_OTLP_*`` variables."""
+    """Send OpenTelemetry spans, to the address in the standard ``OTEL_EXPORTER_OTLP_*`` variables."""
 
     @field_validator("embedded_model_path", "database_url", "ui_folder", mode="before")
     @classmethod
@@ -90,15 +90,11 @@ class Settings(BaseSettings):
         return bool(self.model_fields_set & {"llm_endpoint", "llm_model"})
 
     def secret_values(self) -> list[str]:
-        """Every secret that is set, for whoever masks them."""
+        """Every secret that is set, for masking: keys, the token, and the password in ``database_url``."""
         fields = (getattr(self, name) for name in type(self).model_fields)
         secrets = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
-        return [*secrets, *self._proxy_passwords()]
-
-    def _proxy_passwords(self) -> list[str]:
-        urls = (self.http_proxy, self.https_proxy, self.all_proxy)
-        found = (_PASSWORD_IN_URL.search(url) for url in urls)
-        return [match[1] for match in found if match]
+        urls = (self.database_url or "", self.http_proxy, self.https_proxy, self.all_proxy)
+        return [*secrets, *(password for url in urls for password in _find_passwords(url))]
 
     @property
     def default_model(self) -> str:
@@ -107,7 +103,7 @@ class Settings(BaseSettings):
 
     @property
     def model_line(self) -> str:
-        """One line that says which model answers, and why."""
+        """One line that says which model answers, and where it is set."""
         if self.model_configured:
             return f"Model: {self.llm_model} at {self.llm_endpoint}"
         return f"Model: {EMBEDDED_MODEL}, inside penstock (set LLM_ENDPOINT and LLM_MODEL for another)"
@@ -119,6 +115,23 @@ def get_settings() -> Settings:
     try:
         return Settings()  # values come from the environment
     except ValidationError as error:
-        fault = error.errors()[0]
-        name = ".".join(str(part) for part in fault["loc"]).upper()
-        raise ConfigurationError(f"The setting {name} cannot be used: {fault['msg']}") from error
+        issue = error.errors()[0]
+        name = ".".join(str(part) for part in issue["loc"]).upper()
+        raise ConfigurationError(f"The setting {name} cannot be used: {issue['msg']}") from error
+
+
+_USER_AND_PASSWORD = re.compile(r"^[^:/]+://[^:/@]*:([^@]*)@")
+
+
+def _find_passwords(url: str) -> set[str]:
+    """The passwords in a database's address, as written and decoded.
+
+    A password that is also the user's or the database's name is left out: it protects nothing, and masking it
+    would make messages unreadable.
+    """
+    match = _USER_AND_PASSWORD.match(url)
+    rest, _, query = (url.replace(f":{match[1]}@", "@", 1) if match else url).partition("?")
+    written = [*(match.groups() if match else ()), *parse_qs(query).get("password", ())]
+    names = re.split(r"[:/@]+", rest)
+    found = {form for password in written for form in (password, unquote(password))}
+    return {password for password in found if password and password not in names}

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from penstock.api.deps import Observations
+from penstock.api.deps import ExecutionObserver
 from penstock.api.telemetry import Telemetry
 from penstock.app import create_app
 from penstock.settings import Settings
@@ -119,7 +119,7 @@ async def test_two_applications_do_not_share_their_counters(settings: Settings) 
 async def test_an_execution_is_a_tree_of_spans_without_prompts(client: AsyncClient, app: FastAPI) -> None:
     exporter = InMemorySpanExporter()
     telemetry = Telemetry()
-    app.state.services.observed = Observations(app.state.services.metrics, telemetry)
+    app.state.services.observer = ExecutionObserver(app.state.services.metrics, telemetry)
     telemetry.start(exporter)
     body = {"name": "P", "blocks": [{"type": "TextGenerator", "config": {"user_prompt": "a private prompt"}}]}
     number = (await client.post("/api/pipelines", json=body)).json()["id"]

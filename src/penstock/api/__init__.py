@@ -1,5 +1,5 @@
-"""The HTTP service: routers that translate, and nothing else.
+"""The HTTP service: one router a noun, which translates between HTTP and the layers below.
 
-``routing`` makes a router, ``deps`` says what a route can ask for, ``errors`` which status an error is,
-``security`` who may ask at all.
+``routing`` makes routers, ``deps`` has what routes depend on, ``schemas`` the bodies of requests and answers,
+``errors`` maps errors to statuses, ``security`` decides which requests are accepted.
 """

@@ -1,86 +1,12 @@
-"""What pipelines can be made of: blocks and gates, and what could not be loaded."""
+"""Routes of blocks and gates."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field
-
 from penstock.api.deps import ServicesDep
 from penstock.api.routing import Json, make_router
+from penstock.api.schemas.blocks import BlockSchema, GateSchema, LoadError
 
 router = make_router("/api", "blocks")
-
-
-class ConfigSchema(BaseModel):
-    """The settings of a block or gate, as JSON Schema; what the editor makes its form of."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = "object"
-    properties: dict[str, dict[str, Any]] = Field(
-        description="Each with type, default, description, enum, items; `isFieldReference` names a field."
-    )
-    required: list[str]
-
-
-class BlockSchema(BaseModel):
-    """A block, as the editor needs to know it."""
-
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "DiversityScore",
-                    "name": "Diversity score",
-                    "description": "How much texts differ, from 0 to 1.",
-                    "inputs": [],
-                    "outputs": ["diversity_score"],
-                    "is_multiplier": False,
-                    "config_schema": {
-                        "type": "object",
-                        "properties": {
-                            "field_name": {"type": "string", "default": "assistant", "isFieldReference": True}
-                        },
-                        "required": [],
-                    },
-                }
-            ]
-        },
-    )
-
-    type: str = Field(description="The class name, which pipelines use.")
-    name: str
-    description: str
-    inputs: list[str] = Field(description="Fields that it reads; `*` for any.")
-    outputs: list[str] = Field(description="Fields that it may add to the state.")
-    is_multiplier: bool = Field(description="Whether it makes several states out of one.")
-    config_schema: ConfigSchema
-
-
-class GateSchema(BaseModel):
-    """A gate, as the editor needs to know it."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(description="The class name, which pipelines use.")
-    name: str
-    description: str
-    config_schema: ConfigSchema
-
-
-class LoadError(BaseModel):
-    """A file or class that could not be loaded."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"file": "user_blocks/my_block.py", "error": "SyntaxError: invalid syntax (line 3)"}]
-        }
-    )
-
-    file: str
-    error: str
 
 
 @router.get("/blocks", summary="All blocks with their settings", response_model=list[BlockSchema])
@@ -89,10 +15,10 @@ async def list_blocks(services: ServicesDep) -> Json:
     return Json(services.blocks.list_schemas())
 
 
-@router.get("/blocks/errors", summary="What could not be loaded", response_model=list[LoadError])
+@router.get("/blocks/errors", summary="Blocks and gates that failed to load", response_model=list[LoadError])
 async def list_block_errors(services: ServicesDep) -> Json:
-    """Files with blocks or gates that failed to import, and why; the others work all the same."""
-    services.blocks.list_schemas()  # a block whose schema cannot be made is found out here
+    """Files with blocks or gates that failed to import, and why. The others are available."""
+    services.blocks.list_schemas()  # finds blocks whose schema cannot be made
     errors: list[dict[str, str]] = []
     for error in [*services.blocks.errors, *services.gates.errors]:
         if error not in errors:
@@ -102,5 +28,5 @@ async def list_block_errors(services: ServicesDep) -> Json:
 
 @router.get("/gates", summary="All gates with their settings", response_model=list[GateSchema])
 async def list_gates(services: ServicesDep) -> Json:
-    """The gates that a step's output can be held to."""
+    """The gates that can check a step's output."""
     return Json(services.gates.list_schemas())

@@ -1,11 +1,11 @@
-"""What a route can ask for: the services that run as long as the process, and a session of the database."""
+"""Dependencies of the routes: the services of the process, and sessions of the database."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -14,6 +14,7 @@ from penstock.api.metrics import Metrics
 from penstock.api.telemetry import Telemetry
 from penstock.blocks.registry import BlockRegistry
 from penstock.entities import ExecutionResult
+from penstock.errors import NotFoundError
 from penstock.gates import GateRegistry
 from penstock.jobs.queue import JobQueue
 from penstock.jobs.runtime import Runtime
@@ -23,14 +24,14 @@ from penstock.templates import TemplateRegistry
 
 
 @dataclass(frozen=True, slots=True)
-class Observations:
-    """Where executions are counted, and sent on as spans, whoever asked for them."""
+class ExecutionObserver:
+    """Counts executions and sends their spans, for routes and jobs alike."""
 
     metrics: Metrics
     telemetry: Telemetry
 
-    def note(self, pipeline: str, result: ExecutionResult) -> None:
-        """Note an execution of the pipeline of that name."""
+    def observe(self, pipeline: str, result: ExecutionResult) -> None:
+        """Count and send one execution of the pipeline with this name."""
         self.metrics.count_usage(result.usage, failed=result.error is not None)
         self.telemetry.record(pipeline, result)
 
@@ -43,12 +44,12 @@ class Services:
     blocks: BlockRegistry
     gates: GateRegistry
     templates: TemplateRegistry
-    observed: Observations
+    observer: ExecutionObserver
     queue: JobQueue
     before_delete: list[Callable[[int], Awaitable[None]]] = field(default_factory=list)
-    """Called with a pipeline's id before it is deleted; jobs end there what is still running."""
+    """Called with a pipeline's id before it is deleted, to end what still runs."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the service is told to stop: whoever listens to a job is sent away."""
+    """Set when the service begins to stop: answers that wait for a job's progress end then."""
 
     @property
     def settings(self) -> Settings:
@@ -63,18 +64,18 @@ class Services:
     @property
     def metrics(self) -> Metrics:
         """The counters behind ``/metrics``."""
-        return self.observed.metrics
+        return self.observer.metrics
 
     @property
     def client(self) -> llm.Client:
-        """The client for models that all of the service shares."""
+        """The client for models, shared by all requests and jobs."""
         return self.runtime.client
 
 
 async def get_services(request: Request) -> Services:
-    """The services of the application that was asked.
+    """The services of the application.
 
-    Like all that routes depend on it is ``async``: FastAPI sends whatever is not to a thread.
+    It is ``async``, like all dependencies here, because FastAPI runs other functions on a thread.
     """
     services = request.app.state.services
     assert isinstance(services, Services)
@@ -95,6 +96,23 @@ async def _open_reading(services: ServicesDep) -> AsyncIterator[Session]:
 
 
 SessionDep = Annotated[Session, Depends(_open_session, scope="function")]
-"""A transaction that may write, committed before the answer goes out."""
+"""A transaction that may write, committed before the answer is sent."""
 ReadingDep = Annotated[Session, Depends(_open_reading, scope="function")]
 """A transaction that only reads."""
+
+
+async def _get_template(template_id: str, services: ServicesDep) -> dict[str, Any]:
+    definition = services.templates.get_template(template_id)
+    if definition is None:
+        raise NotFoundError(
+            "template not found",
+            detail={
+                "template_id": template_id,
+                "available_templates": [one["id"] for one in services.templates.list_templates()],
+            },
+        )
+    return definition
+
+
+TemplateDep = Annotated[dict[str, Any], Depends(_get_template)]
+"""The definition of the template in the address; a 404 when there is none."""

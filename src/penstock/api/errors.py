@@ -1,4 +1,4 @@
-"""Every error, on every route, in one shape (D1): which status it is, and how it is written."""
+"""Errors as answers: every error has one shape on every route (D1), and one status by its class."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class WrongTokenError(BadInputError):
 
 
 class ForeignRequestError(BadInputError):
-    """Another web site, or another name than the service's own, asks."""
+    """The request comes from another web site."""
 
 
 STATUSES: Mapping[type[PipelineError], int] = {
@@ -50,16 +50,16 @@ STATUSES: Mapping[type[PipelineError], int] = {
     StorageError: 503,
     ConfigurationError: 503,
 }
-"""The status of an error is that of the nearest class above it; what a step raises is a 400 (A152)."""
+"""The status of an error is that of its nearest base class here; errors of steps are a 400 (A152)."""
 
 _SENTENCES = {
     404: "There is nothing at this address.",
-    405: "This address does not know that method.",
+    405: "This address does not support that method.",
 }
 
 
 class ErrorBody(BaseModel):
-    """What went wrong, and its facts."""
+    """An error: one sentence, and details for programs."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -68,22 +68,22 @@ class ErrorBody(BaseModel):
     )
 
     error: str = Field(description="One sentence that says what is wrong.")
-    detail: dict[str, Any] = Field(description="The facts behind it; 422 has `errors`, one a field.")
+    detail: dict[str, Any] = Field(description="Details; 422 has `errors`, one a field.")
 
 
 _MEANINGS = {
     400: "The request cannot be carried out as it is.",
-    401: "No token, or not the right one.",
-    403: "Asked from another web site.",
+    401: "No token, or a wrong one.",
+    403: "The request comes from another web site.",
     404: "Nothing is stored under that name or number.",
     409: "The present state does not allow it.",
-    413: "More bytes than are taken.",
+    413: "The request is too large.",
     422: "A field has the wrong type; `detail.errors` lists them.",
-    500: "Something unexpected; the log has it under `detail.error_id`.",
-    503: "The database cannot be used at the moment.",
+    500: "An unexpected error; the log has it under `detail.error_id`.",
+    503: "The database cannot be used at present.",
 }
-EVERYWHERE = (400, 401, 403, 413, 500, 503)
-"""Statuses that any route may answer with."""
+COMMON_STATUSES = (400, 401, 403, 413, 500, 503)
+"""Error statuses that any route may answer with."""
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -92,20 +92,20 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def status_of(error: PipelineError) -> int:
-    """The status that an error is answered with."""
+    """The status of the answer to an error."""
     return next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
 
 
 def error_response(
     status: int, error: str, detail: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The answer for an error, secrets taken out."""
+    """The answer for an error, with secrets masked."""
     body = redact(to_json({"error": error, "detail": detail or {}}))
     return Response(body, status, dict(headers or {}), media_type="application/json")
 
 
 def field_errors(errors: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Pydantic's findings as ``detail.errors``: field, message, type; not what was sent."""
+    """Pydantic's errors as ``detail.errors``: field, message and type, without the values that were sent."""
     return {
         "errors": [
             {
@@ -122,18 +122,20 @@ def invalid_response(errors: Iterable[Mapping[str, Any]]) -> Response:
     """The answer to a request whose fields have the wrong types."""
     detail = field_errors(errors)
     first = detail["errors"][0] if detail["errors"] else {"field": "body", "message": "cannot be read"}
-    return error_response(422, f"The request does not fit: {first['field']}: {first['message']}", detail)
+    return error_response(
+        422, f"The request has a field that cannot be used: {first['field']}: {first['message']}", detail
+    )
 
 
 def unexpected_response(error: BaseException, where: str) -> Response:
-    """The answer to what nobody foresaw; the log gets the rest, under the same number."""
+    """The answer to an unexpected error; the log has the details under the same id."""
     error_id = str(uuid.uuid4())
     logger.error("[%s] Unexpected error at %s", error_id, where, exc_info=error)
     return error_response(500, f"Unexpected error: {type(error).__name__}", {"error_id": error_id})
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Have ``app`` answer all errors in the one shape."""
+    """Register the handlers that answer all errors of ``app`` in the common shape."""
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         PipelineError: _answer_pipeline_error,
         RequestValidationError: _answer_invalid,
@@ -145,7 +147,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 class InvalidBodyError(Exception):
-    """A body that was read by hand does not fit its model."""
+    """A body that a route parsed itself does not fit its model."""
 
     def __init__(self, cause: InvalidModelError) -> None:
         super().__init__(str(cause))
@@ -174,7 +176,7 @@ async def _answer_http_exception(request: Request, error: HTTPException) -> Resp
 
 
 class ErrorShield:
-    """Lets no exception out of the application: what nobody foresaw is a 500 in the one shape."""
+    """Answers unexpected exceptions with a 500 in the common shape; none leaves the application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -186,15 +188,17 @@ class ErrorShield:
             return
         started = False
 
-        async def watch(message: Message) -> None:
+        async def send_observed(message: Message) -> None:
             nonlocal started
             started = started or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            await self.app(scope, receive, watch)
+            await self.app(scope, receive, send_observed)
         except Exception as error:
             response = unexpected_response(error, f"{scope['method']} {scope['path']}")
-            if started:  # half an answer is out: only a broken connection can say that it is not whole
+            if (
+                started
+            ):  # part of the answer was sent: only closing the connection shows that it is incomplete
                 raise
             await response(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Exports: records as files, streamed, whatever their number."""
+"""Routes that export records as files, as a stream of any length."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import IO, Annotated, Any, Literal
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
 from penstock import exports
 from penstock.api.deps import Services, ServicesDep
 from penstock.api.filters import FilterDep
 from penstock.api.routing import Json, make_router
+from penstock.api.schemas.exports import ExportPreview
 from penstock.entities import RecordStatus
 from penstock.errors import BadInputError
 from penstock.redaction import redact_known
@@ -45,42 +45,15 @@ MapQuery = Annotated[
 ]
 
 
-class ExportPreview(BaseModel):
-    """How many records an export takes, and what its first rows look like."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "count": 240,
-                    "skipped": 0,
-                    "rows": [
-                        {
-                            "messages": [
-                                {"role": "user", "content": "Explain gravity."},
-                                {"role": "assistant", "content": "Things fall."},
-                            ]
-                        }
-                    ],
-                }
-            ]
-        }
-    )
-
-    count: int = Field(description="Records that the filters mean.")
-    skipped: int = Field(description="How many were passed over for these rows: they lack what a row needs.")
-    rows: list[dict[str, Any]]
-
-
-async def _read_export_filter(wanted: FilterDep) -> RecordFilter:
-    """Failed records are no data; they are exported when their status is asked for."""
-    return wanted if wanted.statuses else replace(wanted, statuses=_REVIEWABLE)
+async def _read_export_filter(record_filter: FilterDep) -> RecordFilter:
+    """The filter of the request, without failed records unless their status is asked for."""
+    return record_filter if record_filter.statuses else replace(record_filter, statuses=_REVIEWABLE)
 
 
 ExportFilterDep = Annotated[RecordFilter, Depends(_read_export_filter)]
 
 
-async def _read_mapping(map: MapQuery = []) -> dict[str, str] | None:  # noqa: A002, B006  the word in the address
+async def _read_mapping(map: MapQuery = []) -> dict[str, str] | None:  # noqa: A002, B006  the name of the parameter
     mapping = {}
     for pair in map:
         field, sign, path = pair.partition("=")
@@ -109,25 +82,25 @@ _CONTENT: Any = {
 @router.get("", summary="Records as a file", response_class=Response, responses=_CONTENT)
 async def export_records(
     services: ServicesDep,
-    wanted: ExportFilterDep,
+    record_filter: ExportFilterDep,
     mapping: MappingDep,
     format: FormatQuery = "jsonl",  # noqa: A002
 ) -> Response:
     """One object a line: `id, metadata, status, accumulated_state, created_at, updated_at`, where
-    `accumulated_state` is the last state without what is still the seed's. Failed records are left out unless
-    `status=failed` asks for them. Takes the filters of the list of records."""
-    return await _stream(services, wanted, format, mapping)
+    `accumulated_state` is the last state without the values that are still the seed's. Failed records are
+    left out unless `status=failed` asks for them. Takes the filters of the list of records."""
+    return await _stream(services, record_filter, format, mapping)
 
 
-@router.get("/download", summary="Records as a file to keep", response_class=Response, responses=_CONTENT)
+@router.get("/download", summary="Records as a file to download", response_class=Response, responses=_CONTENT)
 async def download_export(
     services: ServicesDep,
-    wanted: ExportFilterDep,
+    record_filter: ExportFilterDep,
     mapping: MappingDep,
     format: FormatQuery = "jsonl",  # noqa: A002
 ) -> Response:
-    """The same, with a name for browsers to keep it under."""
-    response = await _stream(services, wanted, format, mapping)
+    """The same, with a file name for browsers."""
+    response = await _stream(services, record_filter, format, mapping)
     name = f"qa_export{exports.EXTENSIONS[format]}"
     response.headers["content-disposition"] = f'attachment; filename="{name}"'
     return response
@@ -136,62 +109,62 @@ async def download_export(
 @router.get("/preview", summary="An export's size and first rows", response_model=ExportPreview)
 async def preview_export(
     services: ServicesDep,
-    wanted: ExportFilterDep,
+    record_filter: ExportFilterDep,
     mapping: MappingDep,
     format: FormatQuery = "jsonl",  # noqa: A002
     limit: Annotated[int, Query(ge=1, le=100, description="How many rows to show.")] = 5,
 ) -> Json:
-    """What would be exported, without exporting it."""
+    """How many records the export has, and how its first rows look."""
     async with services.storage.reading() as session:
-        count = await records.count_matching(session, wanted)
-    async with aclosing(_records(services, wanted)) as found:
+        count = await records.count_matching(session, record_filter)
+    async with aclosing(_stream_records(services, record_filter)) as found:
         rows, report = await exports.preview(found, format, mapping, limit=limit)
     return Json({"count": count, "skipped": report.skipped, "rows": rows})
 
 
-def _records(services: Services, wanted: RecordFilter) -> Any:
-    return records.stream_records(services.storage, wanted, traces=False)
+def _stream_records(services: Services, record_filter: RecordFilter) -> Any:
+    return records.stream_records(services.storage, record_filter, traces=False)
 
 
 async def _stream(
     services: Services,
-    wanted: RecordFilter,
+    record_filter: RecordFilter,
     format: str,  # noqa: A002
     mapping: dict[str, str] | None,
 ) -> Response:
-    """The export's first bytes are made before the answer begins, so that what is wrong is still a 400."""
+    """The export as a stream; the first bytes are made before the answer starts, so an error is a 400."""
     chunks = (
-        _to_parquet(services, wanted, mapping)
+        _iter_parquet(services, record_filter, mapping)
         if format == "parquet"
-        else _gather(exports.iter_lines(_records(services, wanted), format, mapping))
+        else _join(exports.iter_lines(_stream_records(services, record_filter), format, mapping))
     )
     first = await anext(chunks, b"")
-    return StreamingResponse(_begin_with(first, chunks), media_type=_MEDIA.get(format, _LINES))
+    return StreamingResponse(_chain(first, chunks), media_type=_MEDIA.get(format, _LINES))
 
 
-async def _gather(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Lines in chunks worth sending, without the service's own secrets."""
+async def _join(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Lines joined to chunks of a size worth sending, with the secrets of the settings masked."""
     waiting: list[bytes] = []
     size = 0
     async for line in lines:
         waiting.append(line)
         size += len(line)
         if size >= _CHUNK:
-            yield _clean(waiting)
+            yield _mask(waiting)
             waiting, size = [], 0
-            await asyncio.sleep(0)  # a client that reads fast must not keep everyone else waiting
+            await asyncio.sleep(0)  # a client that reads fast must not block other requests
     if waiting:
-        yield _clean(waiting)
+        yield _mask(waiting)
 
 
-def _clean(lines: list[bytes]) -> bytes:
+def _mask(lines: list[bytes]) -> bytes:
     return redact_known(b"".join(lines).decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
 
 
-async def _to_parquet(
-    services: Services, wanted: RecordFilter, mapping: dict[str, str] | None
+async def _iter_parquet(
+    services: Services, record_filter: RecordFilter, mapping: dict[str, str] | None
 ) -> AsyncIterator[bytes]:
-    file, _ = await exports.open_export(_records(services, wanted), "parquet", mapping)
+    file, _ = await exports.open_export(_stream_records(services, record_filter), "parquet", mapping)
     with file:
         while chunk := await asyncio.to_thread(_read, file):
             yield chunk
@@ -201,7 +174,7 @@ def _read(file: IO[bytes]) -> bytes:
     return file.read(_CHUNK)
 
 
-async def _begin_with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     if first:
         yield first
     async for chunk in rest:

@@ -1,4 +1,4 @@
-"""Which records a request means: the same filters for lists, counts, bulk changes and exports."""
+"""Filters, order and cursors of records: the same for lists, counts, bulk changes and exports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Number = Annotated[float, Field(allow_inf_nan=False)]
 
 StatusQuery = Annotated[
     list[RecordStatus],
-    Query(description="`pending`, `accepted`, `rejected`, `edited` or `failed`; several mean any of them."),
+    Query(description="`pending`, `accepted`, `rejected`, `edited` or `failed`; several: any of them."),
 ]
 FieldQuery = Annotated[
     _Text | SkipJsonSchema[None],
@@ -36,7 +36,7 @@ FieldQuery = Annotated[
 EqualsQuery = Annotated[
     _Text | SkipJsonSchema[None],
     Query(
-        description="What `field` is: a number, `true` or `false` as JSON has them, anything else is text "
+        description="The value of `field`: a number, `true` or `false` as in JSON, anything else is text "
         '(the text 5 is `"5"`).'
     ),
 ]
@@ -48,21 +48,21 @@ async def read_filter(
     pipeline_id: Annotated[_Id | SkipJsonSchema[None], Query()] = None,
     text: Annotated[
         _Text | SkipJsonSchema[None],
-        Query(description="Stands somewhere in the output or the metadata; capitals do not matter."),
+        Query(description="Part of the output or the metadata, in upper or lower case."),
     ] = None,
     cause: Annotated[
         _Text | SkipJsonSchema[None], Query(description="Why it failed, from `GET /api/jobs/{id}/failures`.")
     ] = None,
     field: FieldQuery = None,
     equals: EqualsQuery = None,
-    min: Annotated[  # noqa: A002  the word in the address
-        _Number | SkipJsonSchema[None], Query(description="The least that `field` may be.")
+    min: Annotated[  # noqa: A002  the name of the parameter
+        _Number | SkipJsonSchema[None], Query(description="The smallest value of `field`.")
     ] = None,
-    max: Annotated[  # noqa: A002  the word in the address
-        _Number | SkipJsonSchema[None], Query(description="The most that `field` may be.")
+    max: Annotated[  # noqa: A002  the name of the parameter
+        _Number | SkipJsonSchema[None], Query(description="The largest value of `field`.")
     ] = None,
 ) -> RecordFilter:
-    """The filter that a request's query describes; all that is given must hold."""
+    """The filter in a request's query; a record must match all that is given."""
     return RecordFilter(
         statuses=tuple(status),
         job_id=job_id,
@@ -77,7 +77,7 @@ FilterDep = Annotated[RecordFilter, Depends(read_filter)]
 
 
 class FilterBody(BaseModel):
-    """Which records are meant; all that is given must hold, and nothing given means all."""
+    """A filter of records: a record must match all that is given; an empty filter matches all."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -85,17 +85,17 @@ class FilterBody(BaseModel):
     )
 
     status: Annotated[list[RecordStatus], Field(max_length=len(RecordStatus))] = Field(
-        default_factory=list, description="Any of these. Failed records are meant only when they are named."
+        default_factory=list, description="Any of these. Failed records match only when they are named."
     )
     job_id: _Id | None = None
     pipeline_id: _Id | None = None
     ids: Annotated[list[_Id], Field(max_length=10_000)] | None = Field(
-        default=None, description="Just these records."
+        default=None, description="Only these records."
     )
-    text: _Text | None = Field(default=None, description="Stands in the output or the metadata.")
+    text: _Text | None = Field(default=None, description="Part of the output or the metadata.")
     cause: _Text | None = None
     field: _Text | None = Field(default=None, description="A field of the last state, or else the metadata.")
-    equals: _Text | bool | _Number | None = Field(default=None, description="What the field is.")
+    equals: _Text | bool | _Number | None = Field(default=None, description="The value of the field.")
     min: _Number | None = None
     max: _Number | None = None
 
@@ -118,12 +118,12 @@ def _read_field(
 ) -> tuple[FieldFilter, ...]:
     asked = not (equals is None and minimum is None and maximum is None)
     if not name and asked:
-        raise BadInputError("Say which field 'equals', 'min' and 'max' are about: field=score.")
+        raise BadInputError("'equals', 'min' and 'max' need a field: add field=score, for example.")
     return (FieldFilter(name, equals, minimum, maximum),) if name and asked else ()
 
 
 def _read_value(text: str) -> str | float | bool:
-    """What ``equals`` says: JSON where it is a number, a truth or a quoted text, else the text as it is."""
+    """The value of ``equals``: a number, a boolean or a text in quotes as JSON, else the text as it is."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -132,28 +132,28 @@ def _read_value(text: str) -> str | float | bool:
 
 
 def read_order(sort: str) -> Order:
-    """The order that ``-score`` says: by the field, the largest first; the names of columns mean those."""
+    """The order for ``sort``: ``-score`` is by the field score, the largest first; ``id`` is the column."""
     name = sort.removeprefix("-")
     if not name:
         raise BadInputError(
-            "Say what to sort by: id, created_at, updated_at or a field, with - the largest first."
+            "sort needs id, created_at, updated_at or a field; a - before it puts the largest first."
         )
     key = "id" if name == "created_at" else name
     return Order(key, sort.startswith("-"), is_field=key not in {"id", "updated_at"})
 
 
 def write_cursor(order: Order, end: Position) -> str:
-    """Where a page ended, as a text that the next request gives back."""
+    """The end of a page as a text, which the next request sends back."""
     value = to_text(end.value) if isinstance(end.value, datetime) else end.value
     return base64.urlsafe_b64encode(orjson.dumps([*order, value, end.record_id])).decode().rstrip("=")
 
 
 def read_cursor(text: str, order: Order) -> Position:
-    """The position that ``write_cursor`` wrote; raises BadInputError when it belongs to another list."""
+    """The position in a cursor of ``write_cursor``; raises BadInputError when it belongs to another order."""
     try:
-        facts: Any = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        *own, value, record_id = facts
-        if own != list(order) or type(record_id) is not int or not -(2**63) <= record_id < 2**63:
+        values: Any = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        *written_order, value, record_id = values
+        if written_order != list(order) or type(record_id) is not int or not -(2**63) <= record_id < 2**63:
             raise ValueError
         if value is not None:
             value = float(value) if order.is_field else datetime.fromisoformat(value)

@@ -1,4 +1,4 @@
-"""One line a message, in text or in JSON, and no secret in any of them."""
+"""The log of the service: one line a message, as text or JSON, with secrets masked."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class LineFormatter(logging.Formatter):
         super().__init__("%(asctime)s [%(levelname)s] %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        """The line; a message of several lines is folded into one, so that nobody can forge a line."""
+        """The line; line breaks in the message are escaped, so that no message can forge a line."""
         record.message = redact(record.message).replace("\r", "\\r").replace("\n", "\\n")
         return super().formatMessage(record)
 
     def formatException(self, ei: object) -> str:  # noqa: N802 - logging's own name
-        """The traceback, secrets taken out."""
+        """The traceback, with secrets masked."""
         return redact(super().formatException(ei))  # type: ignore[arg-type]  # logging's private alias
 
 
@@ -38,22 +38,22 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         message = record.getMessage()
-        facts: dict[str, str] = {
+        entry: dict[str, str] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "module": record.name,
         }
         if match := _TRACE_ID.match(message):
-            facts["trace_id"] = match[1]
+            entry["trace_id"] = match[1]
             message = message[match.end() :]
-        facts["message"] = redact(message)
+        entry["message"] = redact(message)
         if record.exc_info and record.exc_info[1] is not None:
-            facts["traceback"] = redact("".join(traceback.format_exception(record.exc_info[1])))
-        return orjson.dumps(facts, default=str).decode()
+            entry["traceback"] = redact("".join(traceback.format_exception(record.exc_info[1])))
+        return orjson.dumps(entry, default=str).decode()
 
 
 def set_up_logging(settings: Settings) -> None:
-    """Log to standard error as ``settings`` say; takes the place of what an earlier call set up."""
+    """Log to standard error as in ``settings``, replacing what an earlier call set up."""
     register_secrets(*settings.secret_values())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else LineFormatter())

@@ -1,10 +1,10 @@
-"""What the service counts, for Prometheus."""
+"""Counters of the service, for Prometheus."""
 
 from __future__ import annotations
 
+import collections
 import logging
 import time
-from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,30 +17,30 @@ from penstock.entities import Usage
 logger = logging.getLogger("penstock.api")
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_NOWHERE = "unmatched"
-"""The route of what met none: paths that somebody made up must not become labels."""
+_NO_ROUTE = "unmatched"
+"""The label of requests without a route: paths of clients must not become labels."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class _Limits(Collector):
-    """How many model calls are allowed and in flight, a provider and model."""
+    """How many model calls are allowed and in flight, by provider and model."""
 
     def __init__(self) -> None:
-        self.now: Mapping[str, Mapping[str, int]] = {}
+        self.present: Mapping[str, Mapping[str, int]] = {}
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         limit = GaugeMetricFamily(
             "penstock_llm_concurrency_limit", "Model calls allowed at once.", labels=["model"]
         )
-        flying = GaugeMetricFamily("penstock_llm_in_flight", "Model calls in flight.", labels=["model"])
-        for model, facts in self.now.items():
-            limit.add_metric([model], facts.get("limit", 0))
-            flying.add_metric([model], facts.get("in_flight", 0))
-        return [limit, flying]
+        in_flight = GaugeMetricFamily("penstock_llm_in_flight", "Model calls in flight.", labels=["model"])
+        for model, numbers in self.present.items():
+            limit.add_metric([model], numbers.get("limit", 0))
+            in_flight.add_metric([model], numbers.get("in_flight", 0))
+        return [limit, in_flight]
 
 
 class Metrics:
-    """The counters of one application, in a registry of their own."""
+    """The counters of one application, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -77,7 +77,7 @@ class Metrics:
         self.registry.register(self._limits)
 
     def count_usage(self, usage: Usage, *, failed: bool = False) -> None:
-        """Count an execution and what it used."""
+        """Count an execution and its usage."""
         self.executions.labels("failed" if failed else "completed").inc()
         self.tokens.labels("input").inc(usage.input_tokens)
         self.tokens.labels("output").inc(usage.output_tokens)
@@ -92,23 +92,23 @@ class Metrics:
         records: Mapping[str, int],
         limits: Mapping[str, Mapping[str, int]],
     ) -> bytes:
-        """Everything in Prometheus's text format, with how things stand now."""
+        """All counters in Prometheus's text format; the arguments are the present numbers."""
         for gauge, counts in ((self.jobs, jobs), (self.records, records)):
             gauge.clear()
             for status, count in counts.items():
                 gauge.labels(status).set(count)
-        self._limits.now = limits
+        self._limits.present = limits
         return generate_latest(self.registry)
 
 
-def tally(values: Iterable[str], known: Iterable[str]) -> dict[str, int]:
+def count_values(values: Iterable[str], known: Iterable[str]) -> dict[str, int]:
     """How often each of ``known`` is among ``values``."""
-    counts = Tally(values)
+    counts = collections.Counter(values)
     return {name: counts[name] for name in known}
 
 
 class Observer:
-    """Counts and times each request, and logs it when debugging."""
+    """Counts and times each request, and logs it at level DEBUG."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
@@ -122,7 +122,7 @@ class Observer:
         status = 500
         started = time.perf_counter()
 
-        async def watch(message: Message) -> None:
+        async def send_observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -130,11 +130,11 @@ class Observer:
 
         self.metrics.in_flight.inc()
         try:
-            await self.app(scope, receive, watch)
+            await self.app(scope, receive, send_observed)
         finally:
             seconds = time.perf_counter() - started
             self.metrics.in_flight.dec()
-            route = getattr(scope.get("route"), "path", _NOWHERE)
+            route = getattr(scope.get("route"), "path", _NO_ROUTE)
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self.metrics.requests.labels(method, route, str(status)).inc()
             self.metrics.seconds.labels(method, route).observe(seconds)

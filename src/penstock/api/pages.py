@@ -1,4 +1,4 @@
-"""The front end, where one was built, and the pages that need none."""
+"""The built front end, and the pages that work without it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ td{border-color:#2c3238}a{color:#6cb0ff}}"""
 
 
 class Pages:
-    """Answers what no route did: files of the front end, its deep links, or that there is nothing."""
+    """Answers requests without a route: files of the front end, its deep links, or a 404."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
@@ -51,8 +51,8 @@ class Pages:
             return HTMLResponse(_NOT_BUILT) if path == "/" or _wants_page(scope) else None
         file = (self._folder / path.lstrip("/")).resolve()
         if file.is_relative_to(self._folder) and file.is_file() and file != index:
-            forever = "assets" in file.relative_to(self._folder).parts[:1]  # their names carry a hash
-            age = "public, max-age=31536000, immutable" if forever else "no-cache"
+            has_hash = "assets" in file.relative_to(self._folder).parts[:1]  # in its name: it never changes
+            age = "public, max-age=31536000, immutable" if has_hash else "no-cache"
             return FileResponse(file, headers={"cache-control": age})
         if file == index or path == "/" or "." not in path.rpartition("/")[2]:
             return FileResponse(index, headers={"cache-control": "no-cache"})
@@ -64,7 +64,7 @@ def _wants_page(scope: Scope) -> bool:
 
 
 def add_pages(app: FastAPI, settings: Settings) -> None:
-    """Serve the front end at ``/`` (contract A228) and the description of the routes at ``/docs``."""
+    """Serve the front end at ``/`` (A228, D17) and the description of the routes at ``/docs``."""
     app.router.default = Pages(settings.ui_folder or OWN_UI)
     app.router.redirect_slashes = False
 
@@ -75,19 +75,19 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
 
 
 def _describe(openapi: dict[str, Any]) -> str:
-    """The routes as one page without scripts, which works offline."""
+    """All routes on one page without scripts, which works offline."""
     groups: dict[str, list[str]] = {}
     for path, methods in openapi["paths"].items():
         for method, route in methods.items():
-            what = (
+            text = (
                 f"{escape(route.get('summary', ''))}<br><small>{escape(route.get('description', ''))}</small>"
             )
-            row = f"<tr><td>{method.upper()}<td><code>{escape(path)}</code><td>{what}"
+            row = f"<tr><td>{method.upper()}<td><code>{escape(path)}</code><td>{text}"
             groups.setdefault((route.get("tags") or ["other"])[0], []).append(row)
     tables = "".join(f"<h2>{escape(tag)}</h2><table>{''.join(rows)}</table>" for tag, rows in groups.items())
     return _page(
         "penstock: the HTTP API",
-        f"<h1>penstock {__version__}: the HTTP API</h1><p>Described in full by "
+        f"<h1>penstock {__version__}: the HTTP API</h1><p>The full description is "
         '<a href="/openapi.json">openapi.json</a>, from which clients can be generated. Every error is '
         f"<code>{{&quot;error&quot;: …, &quot;detail&quot;: {{…}}}}</code>.</p>{tables}",
     )
@@ -103,9 +103,9 @@ def _page(title: str, body: str) -> str:
 
 _NOT_BUILT = _page(
     "penstock",
-    "<h1>penstock</h1><p>The service is running; its web page is not built. From a clone, with Node 20 or "
-    "newer:</p><p><code>cd frontend &amp;&amp; npm ci &amp;&amp; npm run build</code></p>"
-    '<p>and reload this page. The API needs no page: <a href="/docs">its routes</a>, '
+    "<h1>penstock</h1><p>The service is running, but its web page is not built. Build it in a clone, with "
+    "Node 20 or newer:</p><p><code>cd frontend &amp;&amp; npm ci &amp;&amp; npm run build</code></p>"
+    '<p>and reload this page. The API works without it: <a href="/docs">its routes</a>, '
     '<a href="/openapi.json">openapi.json</a>, '
     '<a href="/health">health</a>.</p>',
 )

@@ -1,4 +1,4 @@
-"""What a router is made with, so that all routes read bodies, answer and describe themselves alike."""
+"""Makes routers whose routes read bodies, answer and describe errors in the same way."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from penstock.api.errors import error_responses
 from penstock.serialization import to_json
 
 MAX_DEPTH = 100
-"""The deepest that the JSON of a request may be nested."""
+"""The limit of nesting in the JSON of a request."""
 
-RowId = Annotated[
-    int, Path(ge=-(2**63), lt=2**63, description="The number that it was given when it was made.")
-]
-"""The number of a pipeline, a job or a record in an address."""
+RowId = Annotated[int, Path(ge=-(2**63), lt=2**63, description="The number that it got when it was created.")]
+"""The number of a pipeline, job, record or version in an address."""
 
 
 class _JsonRequest(Request):
-    """Reads JSON strictly, and not too deep: what else walks a body does so recursively."""
+    """Reads JSON strictly and limits its depth, because later code walks through a body recursively."""
 
     async def json(self) -> Any:
         if not hasattr(self, "_value"):
@@ -61,7 +59,7 @@ class _Route(APIRoute):
 
 
 class Json(Response):
-    """A value as JSON, whatever is in it; for results of pipelines, which can hold anything."""
+    """Any value as JSON; results of pipelines can contain types that FastAPI cannot serialize."""
 
     media_type = "application/json"
 
@@ -71,5 +69,5 @@ class Json(Response):
 
 
 def make_router(prefix: str, tag: str, *statuses: int) -> APIRouter:
-    """A router whose routes may all answer with ``statuses``, besides those that any route may."""
+    """A router whose routes may all answer with the error ``statuses``, besides the common ones."""
     return APIRouter(prefix=prefix, tags=[tag], route_class=_Route, responses=error_responses(*statuses))

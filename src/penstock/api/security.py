@@ -1,4 +1,4 @@
-"""Who may ask at all: by which name, from which page, with which token, and how much at once."""
+"""Which requests are accepted: checks of host name, origin, token and size."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_BODY_BYTES: Final = MAX_UPLOAD_BYTES + 256 * 1024
 _DRAIN_BYTES = 128 * 1024 * 1024
 _DRAIN_SECONDS = 10.0
 _OPEN = frozenset({"/health", "/api/session", "/session"})
-"""Paths that need no token: they tell nothing, or are where the token is given."""
+"""Paths that need no token: they reveal nothing, or are where the token is sent."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -48,7 +48,7 @@ _HEADERS = {
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reachable from this machine alone."""
+    """Whether an address is reachable from this machine only."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -56,7 +56,7 @@ def is_loopback(host: str) -> bool:
 
 
 def require_token_for_public_bind(settings: Settings) -> None:
-    """Raise ConfigurationError when others could reach the service and no token keeps them out (D9)."""
+    """Raise ConfigurationError when other machines could reach the service and no token is set (D9)."""
     if not is_loopback(settings.host) and not settings.api_token.get_secret_value():
         raise ConfigurationError(
             f"HOST is {settings.host}, which other machines can reach, and there is no API_TOKEN: anyone "
@@ -68,29 +68,29 @@ def require_token_for_public_bind(settings: Settings) -> None:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the guard lets through."""
+    """What ``Guard`` accepts."""
 
     token: bytes | None = None
-    """The digest of the token; None when none is needed."""
+    """The digest of the token; None when no token is needed."""
     hosts: frozenset[str] | None = frozenset()
     """Names besides the loopback ones; None for any."""
     max_body: int = MAX_BODY_BYTES
 
     @classmethod
     def of(cls, settings: Settings) -> Policy:
-        """The policy that ``settings`` ask for.
+        """The policy for ``settings``.
 
-        Behind a wildcard address any name is taken, because the token is then always needed, and a name that
-        was rebound has no cookie to send.
+        On a wildcard address any host name is accepted: a token is then always needed, and the page of a
+        rebound name has no cookie to send.
         """
         token = settings.api_token.get_secret_value()
         named = {_bare(name) for name in settings.allowed_hosts.split(",") if name.strip()}
-        anywhere = bool(token) and settings.host in {"0.0.0.0", "::", ""}  # noqa: S104 - compared, not bound
-        hosts = None if anywhere else frozenset({*named, _bare(settings.host)})
+        any_name = bool(token) and settings.host in {"0.0.0.0", "::", ""}  # noqa: S104 - compared, not bound
+        hosts = None if any_name else frozenset({*named, _bare(settings.host)})
         return cls(_digest(token) if token else None, hosts)
 
     def is_token(self, given: str | None) -> bool:
-        """Whether ``given`` is the token; takes as long whatever is wrong with it."""
+        """Whether ``given`` is the token, compared in constant time."""
         return self.token is None or hmac.compare_digest(_digest(given or ""), self.token)
 
 
@@ -109,10 +109,10 @@ def _bare(host: str) -> str:
 
 
 class Guard:
-    """Stands before the application and lets through what the policy allows.
+    """Middleware that passes on the requests that the policy accepts, and answers the others.
 
-    Names are checked against DNS rebinding, ``Origin`` and ``Sec-Fetch-Site`` against other web sites; there
-    are no CORS headers at all, so no other origin can read an answer.
+    The check of the host name prevents DNS rebinding, that of ``Origin`` and ``Sec-Fetch-Site`` requests from
+    other web sites. There are no CORS headers, so no other origin can read an answer.
     """
 
     def __init__(self, app: ASGIApp, policy: Policy) -> None:
@@ -129,7 +129,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
 
-        async def send_guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 out = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
@@ -146,9 +146,9 @@ class Guard:
         except PipelineError as error:
             if isinstance(error, TooLargeError):
                 await _drain(receive)
-            await self._refusal(scope, headers, error)(scope, receive, send_guarded)
+            await self._refusal(scope, headers, error)(scope, receive, send_with_headers)
             return
-        await self._pass_on(scope, receive, send_guarded)
+        await self._pass_on(scope, receive, send_with_headers)
 
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
@@ -156,7 +156,7 @@ class Guard:
         if name and (self.policy.hosts is None or is_loopback(name) or name in self.policy.hosts):
             return
         raise BadInputError(
-            "This service is not known by that name; ask for it by its own address, or add the name to "
+            "This service does not answer to that host name; use its own address, or add the name to "
             "ALLOWED_HOSTS.",
             detail={"host": hosts[0] if hosts else None},
         )
@@ -166,12 +166,12 @@ class Guard:
             return
         site = headers.get("sec-fetch-site")
         origin = headers.get("origin")
-        if site in {"same-origin", "none"}:  # the browser's own word, which no page can forge
+        if site in {"same-origin", "none"}:  # set by the browser; no page can forge it
             return
-        if site is None and (origin is None or _is_same_place(origin, scope, headers)):
+        if site is None and (origin is None or _is_same_origin(origin, scope, headers)):
             return
         raise ForeignRequestError(
-            "Only the service's own pages may change anything.", detail={"origin": origin, "site": site}
+            "Only pages of this service may change something.", detail={"origin": origin, "site": site}
         )
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
@@ -197,34 +197,34 @@ class Guard:
         return error_response(status, error.message, error.detail)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the body as it comes, because a chunked one does not say how long it is."""
-        taken = 0
-        state = {"over": False, "started": False}
+        """Count the bytes of the body as they arrive, because a chunked body does not declare its length."""
+        received = 0
+        state = {"too_large": False, "started": False}
 
         async def receive_counted() -> Message:
-            nonlocal taken
+            nonlocal received
             message = await receive()
             if message["type"] == "http.request":
-                taken += len(message.get("body", b""))
-                if taken > self.policy.max_body:
-                    state["over"] = True
+                received += len(message.get("body", b""))
+                if received > self.policy.max_body:
+                    state["too_large"] = True
                     if message.get("more_body"):
                         await _drain(receive)
                     return {"type": "http.request", "body": b"", "more_body": False}
             return message
 
-        async def send_unless_over(message: Message) -> None:
-            if state["over"] and not state["started"]:
+        async def send_unless_too_large(message: Message) -> None:
+            if state["too_large"] and not state["started"]:
                 if message["type"] == "http.response.start":
                     return
                 state["started"] = True
                 error = _too_large(self.policy.max_body)
                 await error_response(413, error.message, error.detail)(scope, receive, send)
-            elif not state["over"]:
+            elif not state["too_large"]:
                 state["started"] = True
                 await send(message)
 
-        await self.app(scope, receive_counted, send_unless_over)
+        await self.app(scope, receive_counted, send_unless_too_large)
 
 
 def _too_large(limit: int) -> TooLargeError:
@@ -234,13 +234,13 @@ def _too_large(limit: int) -> TooLargeError:
 
 
 async def _drain(receive: Receive) -> None:
-    """Read what is still on its way, so that the caller gets to see the answer rather than a reset."""
-    taken = 0
+    """Read the rest of the body, so that the client receives the answer instead of a connection reset."""
+    received = 0
     try:
         async with asyncio.timeout(_DRAIN_SECONDS):
-            while taken < _DRAIN_BYTES:
+            while received < _DRAIN_BYTES:
                 message = await receive()
-                taken += len(message.get("body", b""))
+                received += len(message.get("body", b""))
                 if message["type"] != "http.request" or not message.get("more_body"):
                     return
     except TimeoutError:
@@ -261,7 +261,7 @@ def _tokens_in(headers: Headers) -> Iterable[str]:
         yield cookies[COOKIE].value
 
 
-def _is_same_place(origin: str, scope: Scope, headers: Headers) -> bool:
+def _is_same_origin(origin: str, scope: Scope, headers: Headers) -> bool:
     try:
         parts = urlsplit(origin)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
@@ -273,7 +273,7 @@ def _is_same_place(origin: str, scope: Scope, headers: Headers) -> bool:
 
 
 def _is_page(scope: Scope, headers: Headers) -> bool:
-    """Whether a person's browser wants a page, rather than a program data."""
+    """Whether a browser asks for a page, rather than a program for data."""
     return (
         scope["method"] == "GET"
         and not scope["path"].startswith("/api/")

@@ -1,8 +1,8 @@
-"""OpenTelemetry spans of executions, steps and model calls, behind the extra ``otel`` and off by default.
+"""OpenTelemetry spans of executions, steps and model calls; needs the extra ``otel`` and is off by default.
 
-The spans are made from an execution's trace once it has ended: nothing is added to the path of a call, and
-an execution that ran in a job looks like one that was asked for by hand. Names and attributes are those of
-OpenTelemetry's conventions for generative AI. Prompts and answers are never sent.
+The spans are made from an execution's trace after it has ended, so they add nothing to the time of a call,
+and are the same for jobs and single executions. Names and attributes follow OpenTelemetry's conventions for
+generative AI. Prompts and answers are never sent.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _NANO = 1_000_000_000
 
 
 class Telemetry:
-    """Sends spans when it was started, and does nothing otherwise."""
+    """Sends spans once ``start`` was called; does nothing before."""
 
     def __init__(self) -> None:
         self._tracer: Tracer | None = None
         self._provider: Any = None
 
     def start(self, exporter: SpanExporter | None = None) -> None:
-        """Send spans to ``exporter``, or over OTLP/HTTP to where the ``OTEL_…`` variables say.
+        """Send spans to ``exporter``, or by OTLP/HTTP to the address in the ``OTEL_…`` variables.
 
         Raises ConfigurationError when the extra is not installed.
         """
@@ -43,7 +43,7 @@ class Telemetry:
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError as error:
             raise ConfigurationError(
-                "OTEL is set, and OpenTelemetry is not installed: pip install 'penstock[otel]'."
+                "OTEL is set, but OpenTelemetry is not installed: pip install 'penstock[otel]'."
             ) from error
         resource = Resource.create({SERVICE_NAME: "penstock", SERVICE_VERSION: __version__})
         self._provider = TracerProvider(resource=resource)
@@ -51,7 +51,7 @@ class Telemetry:
         self._tracer = self._provider.get_tracer("penstock", __version__)
 
     def shut_down(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans and stop."""
         if self._provider is not None:
             self._provider.shutdown()
             self._tracer = self._provider = None
@@ -90,8 +90,7 @@ class Telemetry:
         return ended
 
     def _record_call(self, parent: Span, call: Mapping[str, Any], clock: float) -> float:
-        started = float(call.get("started") or clock)
-        ended = started + float(call.get("seconds") or 0.0)
+        ended = clock + float(call.get("seconds") or 0.0)
         model = str(call.get("model", ""))
         provider, _, name = model.rpartition("/")
         attributes = {
@@ -107,7 +106,7 @@ class Telemetry:
             "penstock.from_journal": call.get("from_journal"),
             "penstock.retries": call.get("retries"),
         }
-        span = self._start(f"chat {name}", started, parent, attributes, client=True)
+        span = self._start(f"chat {name}", clock, parent, attributes, client=True)
         self._end(span, ended, call.get("error"))
         return ended
 
@@ -123,10 +122,10 @@ class Telemetry:
         from opentelemetry import context, trace
 
         assert self._tracer is not None
-        around = context.Context() if parent is None else trace.set_span_in_context(parent)
+        parent_context = context.Context() if parent is None else trace.set_span_in_context(parent)
         return self._tracer.start_span(
             name,
-            around,
+            parent_context,
             kind=trace.SpanKind.CLIENT if client else trace.SpanKind.INTERNAL,
             start_time=int(started * _NANO),
             attributes={key: value for key, value in attributes.items() if value is not None},
