@@ -55,7 +55,7 @@ imports: install-dev
 structure: install-dev
 	$(BIN)/python -m tools.check_structure
 
-bench: install-dev  ## Speed, compared with floors and installed peers
+bench: install-dev  ## Speed, compared with baselines and installed peers
 	$(BIN)/python -m benchmarks
 
 # For example: make mutants PACKAGE=gates SAMPLE=20

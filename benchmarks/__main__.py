@@ -1,4 +1,4 @@
-"""Measure the floors, penstock and the installed peers with a mock model, and print a Markdown table."""
+"""Measure the baselines, penstock and the installed peers with a mock model, and print a Markdown table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.columns import FLOOR, OURS, Column, base_environment, installed_columns
+from benchmarks.columns import BASELINE, OURS, Column, base_environment, installed_columns
 from benchmarks.measure import BenchmarkError, Measurement, Mock, run, time_command
 from benchmarks.report import Results, Scenario, render
 from benchmarks.runners import penstock_run
@@ -95,7 +95,7 @@ def _run_scenario(results: Results, scenario: Scenario, number: int) -> None:
 def _run_sizes(results: Results, sizes: tuple[int, ...]) -> None:
     scenario = SCENARIOS[0]
     with Mock(scenario.latency_ms) as mock:
-        for name in (FLOOR, OURS):
+        for name in (BASELINE, OURS):
             for size in sizes if name in results.columns else ():
                 where = f"{size} rows, {name}"
                 try:

@@ -15,7 +15,7 @@ from benchmarks.peers import PEERS, ROOT, Peer
 from benchmarks.runners import penstock_run
 from benchmarks.work import Job
 
-FLOOR = "aiohttp"
+BASELINE = "aiohttp"
 RIVAL = "curator"
 OURS = "penstock"
 
@@ -45,14 +45,16 @@ class Column:
 
 
 def installed_columns(trees: Iterable[Path] = ()) -> dict[str, Column]:
-    """The floors, penstock, and the peers that are installed, in the order of the table.
+    """The baselines, penstock, and the peers that are installed, in the order of the table.
 
     ``trees`` are other working trees of penstock to compare with.
     """
     columns = [
-        _floor(FLOOR, "bare aiohttp, nothing stored (floor)", "aiohttp_floor", "fast", "aiohttp"),
-        _floor("aiohttp-tuned", "the same with uvloop and orjson", "aiohttp_tuned", "fast", "aiohttp"),
-        _floor("litellm", "bare litellm.acompletion, nothing stored", "litellm_floor", "slow", "litellm"),
+        _baseline(BASELINE, "bare aiohttp, nothing stored (baseline)", "aiohttp_baseline", "fast", "aiohttp"),
+        _baseline("aiohttp-tuned", "the same with uvloop and orjson", "aiohttp_tuned", "fast", "aiohttp"),
+        _baseline(
+            "litellm", "bare litellm.acompletion, nothing stored", "litellm_baseline", "slow", "litellm"
+        ),
         _penstock(OURS, "**penstock**, everything on", version("penstock"), ROOT),
         *(_penstock(f"{OURS}@{tree.name}", "penstock of another tree", tree.name, tree) for tree in trees),
         *(_peer(peer) for peer in PEERS.values() if peer.installed),
@@ -90,7 +92,7 @@ def _tokenizers() -> Path:
     return Path(spec.origin).parent / "litellm_core_utils" / "tokenizers"
 
 
-def _floor(name: str, title: str, module: str, speed: str, package: str) -> Column:
+def _baseline(name: str, title: str, module: str, speed: str, package: str) -> Column:
     return Column(
         name=name,
         title=title,

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks.columns import FLOOR, OURS, RIVAL, Column
+from benchmarks.columns import BASELINE, OURS, RIVAL, Column
 from benchmarks.measure import Measurement
 
-FLOOR_SHARES = {0.0: 0.55, 200.0: 0.9}
-"""The target share of the floor's rate, by the model's latency in ms."""
+BASELINE_SHARES = {0.0: 0.55, 200.0: 0.9}
+"""The target share of the baseline's rate, by the model's latency in ms."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _machine(results: Results) -> str:
     return (
         f"{machine()} Versions: {versions}.\n\n"
         "All do the same work: N seeds, a text call, a JSON schema call on its answer, checked, stored "
-        "(floors store nothing). The model is a mock on the same machine, limited to one core; only the "
+        "(baselines store nothing). The model is a mock on the same machine, limited to one core; only the "
         "client's processes are measured. Rows/s and CPU are counted from the arrival of the first call at "
         f"the mock to the end of the process. Median of {results.rounds} runs, in turn. {ideals}"
     ).strip()
@@ -87,7 +87,7 @@ def _processor() -> str:
 def _main_table(results: Results) -> str:
     heads = [""]
     for scenario in results.scenarios:
-        heads += [f"rows/s at {scenario.name}", "÷ floor", "÷ Curator"]
+        heads += [f"rows/s at {scenario.name}", "÷ baseline", "÷ Curator"]
         if not scenario.latency_ms:
             heads.append("CPU s per 1,000 rows")
     heads += ["first request after start", "peak memory"]
@@ -102,7 +102,7 @@ def _row(results: Results, column: Column) -> list[str]:
         every += runs
         rate = _rate(results, scenario, column.name)
         cells.append(_number(rate))
-        cells += [_ratio(rate, results, scenario, FLOOR), _ratio(rate, results, scenario, RIVAL)]
+        cells += [_ratio(rate, results, scenario, BASELINE), _ratio(rate, results, scenario, RIVAL)]
         if not scenario.latency_ms:
             cells.append(_number(_median(run.cpu_per_1000 for run in runs)))
     cells.append(_number(_median(run.first_request for run in every), " s"))
@@ -174,11 +174,11 @@ def _targets(results: Results) -> str:
 
     for scenario in results.scenarios:
         ours = _rate(results, scenario, OURS)
-        for against, target in ((FLOOR, FLOOR_SHARES[scenario.latency_ms]), (RIVAL, 4.0)):
+        for against, target in ((BASELINE, BASELINE_SHARES[scenario.latency_ms]), (RIVAL, 4.0)):
             base = _rate(results, scenario, against)
             if not ours or not base:
                 continue
-            what = f"rows/s at {scenario.name}, over {'Curator' if against == RIVAL else 'the floor'}"
+            what = f"rows/s at {scenario.name}, over {'Curator' if against == RIVAL else 'the baseline'}"
             add(what, "≥", target, ours / base, best=scenario.ideal and scenario.ideal / base)
     sizes = {size: runs for (name, size), runs in results.sizes.items() if name == OURS}
     every = [run for (_, name), runs in results.runs.items() if name == OURS for run in runs]

@@ -1,4 +1,4 @@
-"""The floor's calls as cheap as aiohttp allows: uvloop, orjson, one connection a worker."""
+"""The baseline's calls as cheap as aiohttp allows: uvloop, orjson, one connection a worker."""
 
 from __future__ import annotations
 

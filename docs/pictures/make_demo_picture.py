@@ -44,7 +44,9 @@ def run_demo() -> str:
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(ROWS)}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "penstock", "demo"]
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=other_end, stderr=other_end)  # noqa: S603 - our own program
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            command, cwd=folder, env=environment, stdout=other_end, stderr=other_end
+        )
         os.close(other_end)
         written = bytearray()
         while chunk := _read(own_end):

@@ -1,4 +1,4 @@
-"""The floor: the two calls of a row with plain aiohttp; the answer is checked and not stored."""
+"""The baseline: the two calls of a row with plain aiohttp; the answer is checked and not stored."""
 
 from __future__ import annotations
 
