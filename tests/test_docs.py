@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -347,6 +348,18 @@ def test_each_file_of_ours_that_is_named_exists(page: Path) -> None:
 
     assert named
     assert not missing
+
+
+# Layers
+
+
+def test_the_page_on_architecture_shows_the_layers_that_import_linter_checks() -> None:
+    drawn = next(s.text for s in snippets("text") if s.page == DOCS / "architecture.md")
+    contracts = tomllib.loads(read(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
+
+    shown = [re.split(r" {2,}", line)[0] for line in drawn.splitlines()]
+
+    assert shown == next(contract["layers"] for contract in contracts if contract["type"] == "layers")
 
 
 # The contract
