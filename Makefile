@@ -1,18 +1,18 @@
-# `make demo` shows what penstock is for; `make test` sets up and runs every test; `make check` checks the code.
+# `make demo` shows what penstock does; `make test` installs what tests need and runs them; `make check` checks the code.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Where uv itself comes from: PyPI, at this version.
+# uv comes from PyPI, in this version or a newer one.
 UV_VERSION := 0.9.0
 
 .PHONY: help install install-dev demo serve test check lint types imports structure lock clean bench mutants docs-api
 
-help:  ## What there is to make
+help:  ## All targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "penstock needs Python 3.11 or newer; say which with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+		|| { echo "penstock needs Python 3.11 or newer; choose one with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python cannot make environments here: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=$(UV_VERSION)"
 
@@ -27,20 +27,20 @@ $(VENV)/.installed-dev: $(BIN)/uv requirements-dev.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
-install: $(VENV)/.installed  ## .venv with penstock and its embedded model, locked and hashed
-install-dev: $(VENV)/.installed-dev  ## the same, with what tests and checks need
+install: $(VENV)/.installed  ## A .venv with penstock and its embedded model, locked and hashed
+install-dev: $(VENV)/.installed-dev  ## The same, with what tests and checks need
 
 demo: install  ## A real dataset from a real model: no key, no network
 	@$(BIN)/penstock demo
 
-serve: install  ## The HTTP service, with the demo's data to look at
+serve: install  ## The HTTP service, with the demo's records
 	@$(BIN)/penstock demo
 	@$(BIN)/penstock serve
 
 test: install-dev  ## Every test
 	$(BIN)/pytest -n 2 --dist loadgroup
 
-check: lint types imports  ## Lint, types and the import contracts
+check: lint types imports  ## Lint, format, types, layers and import cycles
 
 lint: install-dev
 	$(BIN)/ruff check .
@@ -55,7 +55,7 @@ imports: install-dev
 structure: install-dev
 	$(BIN)/python -m tools.check_structure
 
-bench: install-dev  ## Speed, against the floors and the peers that are installed
+bench: install-dev  ## Speed, compared with baselines and installed peers
 	$(BIN)/python -m benchmarks
 
 # For example: make mutants PACKAGE=gates SAMPLE=20
@@ -71,7 +71,7 @@ docs-api: install-dev  ## The reference in docs/python-api.md, made from docstri
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 
-lock: $(BIN)/uv  ## Lock files anew
+lock: $(BIN)/uv  ## New lock files
 	$(COMPILE) --all-extras --group weights --group dev pyproject.toml -o requirements-dev.lock
 	$(COMPILE) --extra embedded --group weights -c requirements-dev.lock pyproject.toml -o requirements.lock
 

@@ -1,1 +1,1 @@
-"""What is claimed about penstock's speed, measured beside floors and peers: ``python -m benchmarks``."""
+"""What is claimed about penstock's speed, measured with baselines and peers: ``python -m benchmarks``."""

@@ -1,4 +1,4 @@
-"""One command: the mock, the floors, penstock and the installed peers, side by side, as a Markdown table."""
+"""Measure the baselines, penstock and the installed peers with a mock model, and print a Markdown table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.columns import FLOOR, OURS, Column, base_environment, installed_columns
+from benchmarks.columns import BASELINE, OURS, Column, base_environment, installed_columns
 from benchmarks.measure import BenchmarkError, Measurement, Mock, run, time_command
 from benchmarks.report import Results, Scenario, render
 from benchmarks.runners import penstock_run
@@ -28,9 +28,9 @@ QUICK_SHARE = 6
 def main() -> int:
     """Measure, and print the table; exits 1 when a run could not be counted."""
     arguments = _parse_arguments()
-    columns = installed_columns()
+    columns = installed_columns(arguments.tree)
     if arguments.columns:
-        columns = {name: columns[name] for name in columns if name in arguments.columns}
+        columns = {name: columns[name] for name in columns if name in arguments.columns or "@" in name}
     share = QUICK_SHARE if arguments.quick else 1
     scenarios = [
         dataclasses.replace(s, rows={speed: rows // share for speed, rows in s.rows.items()})
@@ -39,7 +39,7 @@ def main() -> int:
     results = Results(columns, scenarios, arguments.rounds or (1 if arguments.quick else 3), arguments.quick)
 
     if os.getloadavg()[0] > 0.5:
-        print("Something else is running here; the figures will suffer.", file=sys.stderr)
+        print("Other programs are running; they change the results.", file=sys.stderr)
     for number in range(results.rounds):
         for scenario in scenarios:
             _run_scenario(results, scenario, number)
@@ -64,8 +64,15 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--columns", type=lambda text: text.split(","), help="only these: " + ",".join(installed_columns())
     )
-    parser.add_argument("--no-sizes", action="store_true", help="leave out the runs of 500 to 16,000 rows")
-    parser.add_argument("--output", type=Path, help="write the report to this Markdown file as well")
+    parser.add_argument("--no-sizes", action="store_true", help="without the runs of 500 to 16,000 rows")
+    parser.add_argument(
+        "--tree",
+        type=lambda text: Path(text).resolve(),
+        action="append",
+        default=[],
+        help="another working tree of penstock to compare with; may be repeated",
+    )
+    parser.add_argument("--output", type=Path, help="write the report to this Markdown file too")
     parser.add_argument("--raw", type=Path, help="write every measurement to this JSON file")
     return parser.parse_args()
 
@@ -88,7 +95,7 @@ def _run_scenario(results: Results, scenario: Scenario, number: int) -> None:
 def _run_sizes(results: Results, sizes: tuple[int, ...]) -> None:
     scenario = SCENARIOS[0]
     with Mock(scenario.latency_ms) as mock:
-        for name in (FLOOR, OURS):
+        for name in (BASELINE, OURS):
             for size in sizes if name in results.columns else ():
                 where = f"{size} rows, {name}"
                 try:
@@ -101,16 +108,16 @@ def _run_sizes(results: Results, sizes: tuple[int, ...]) -> None:
 
 
 def measure(column: Column, mock: Mock, rows: int, concurrency: int) -> Measurement:
-    """One run in a folder of its own; raises BenchmarkError unless every row came out right."""
+    """One run in a folder of its own; raises BenchmarkError unless every row is correct."""
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
         job = Job(mock.endpoint, rows, concurrency, Path(folder))
         measured, printed = run(column.prepare(job), mock, rows)
         try:
-            right = column.count(job, printed)
+            correct = column.count(job, printed)
         except (OSError, ValueError) as error:
             raise BenchmarkError(f"its output could not be read: {error}") from error
-        if right != rows or measured.calls < 2 * rows:
-            raise BenchmarkError(f"{right} of {rows} rows came out right, with {measured.calls} calls")
+        if correct != rows or measured.calls < 2 * rows:
+            raise BenchmarkError(f"{correct} of {rows} rows are correct, with {measured.calls} calls")
         if column.name == OURS:
             measured = dataclasses.replace(measured, disk=penstock_run.disk(job))
     return measured
@@ -142,8 +149,10 @@ def _fail(results: Results, where: str, error: Exception) -> None:
 
 def _page(text: str) -> str:
     return (
-        "# Benchmarks\n\nMade by `make bench` (`python -m benchmarks`); peers are measured where they are "
-        "installed: `python -m benchmarks.peers install all`.\n\n" + text
+        "# Benchmarks\n\nMade by `make bench` (`python -m benchmarks`). Peers are measured when they are "
+        "installed: `python -m benchmarks.peers install all`. To compare with another version of penstock, "
+        "check it out into a second folder and run\n`python -m benchmarks --columns aiohttp,penstock --tree "
+        "../other`; both are measured in the same run, in turn.\n\n" + text
     )
 
 

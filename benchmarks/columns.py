@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -15,14 +15,14 @@ from benchmarks.peers import PEERS, ROOT, Peer
 from benchmarks.runners import penstock_run
 from benchmarks.work import Job
 
-FLOOR = "aiohttp"
+BASELINE = "aiohttp"
 RIVAL = "curator"
 OURS = "penstock"
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to start, where, and in which environment (nothing of the caller's is handed down)."""
+    """What to start, where, and in which environment; nothing is inherited from the caller's."""
 
     argv: list[str]
     cwd: Path
@@ -40,38 +40,35 @@ class Column:
     """``fast``, ``middling`` or ``slow``: how many rows it gets, so that no run takes minutes."""
     prepare: Callable[[Job], Command]
     count: Callable[[Job, str], int]
-    """Rows that came out right, from the job's folder and what the command printed."""
+    """The number of correct rows, from the job's folder and what the command printed."""
     stores: bool = True
 
 
-def installed_columns() -> dict[str, Column]:
-    """The floors, penstock, and the peers that are installed, in the order of the table."""
+def installed_columns(trees: Iterable[Path] = ()) -> dict[str, Column]:
+    """The baselines, penstock, and the peers that are installed, in the order of the table.
+
+    ``trees`` are other working trees of penstock to compare with.
+    """
     columns = [
-        _floor(FLOOR, "bare aiohttp, nothing stored (floor)", "aiohttp_floor", "fast", "aiohttp"),
-        _floor("aiohttp-tuned", "the same with uvloop and orjson", "aiohttp_tuned", "fast", "aiohttp"),
-        _floor("litellm", "bare litellm.acompletion, nothing stored", "litellm_floor", "slow", "litellm"),
-        Column(
-            name=OURS,
-            title="**penstock**, everything on",
-            version=version("penstock"),
-            speed="fast",
-            prepare=lambda job: Command(
-                penstock_run.prepare(job), job.out, base_environment(job.out) | penstock_run.environment(job)
-            ),
-            count=lambda job, _: penstock_run.count(job),
+        _baseline(BASELINE, "bare aiohttp, nothing stored (baseline)", "aiohttp_baseline", "fast", "aiohttp"),
+        _baseline("aiohttp-tuned", "the same with uvloop and orjson", "aiohttp_tuned", "fast", "aiohttp"),
+        _baseline(
+            "litellm", "bare litellm.acompletion, nothing stored", "litellm_baseline", "slow", "litellm"
         ),
+        _penstock(OURS, "**penstock**, everything on", version("penstock"), ROOT),
+        *(_penstock(f"{OURS}@{tree.name}", "penstock of another tree", tree.name, tree) for tree in trees),
         *(_peer(peer) for peer in PEERS.values() if peer.installed),
     ]
     return {column.name: column for column in columns}
 
 
-def base_environment(home: Path) -> dict[str, str]:
-    """An environment in which nothing phones home, finds a key, or keeps anything outside ``home``."""
+def base_environment(home: Path, tree: Path = ROOT) -> dict[str, str]:
+    """No telemetry, no keys, no files outside of ``home``; penstock is the one in ``tree``."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(home),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{tree / 'src'}{os.pathsep}{ROOT}",
         "OPENAI_API_KEY": "none",
         "NO_PROXY": "127.0.0.1,localhost",
         "DO_NOT_TRACK": "1",
@@ -83,7 +80,7 @@ def base_environment(home: Path) -> dict[str, str]:
         "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "CURATOR_DISABLE_RICH_DISPLAY": "1",
-        # Some peers count tokens by a vocabulary that would be downloaded; litellm ships the same file.
+        # Some peers download a vocabulary to count tokens; litellm contains the same file.
         "TIKTOKEN_CACHE_DIR": str(_tokenizers()),
     }
 
@@ -95,7 +92,7 @@ def _tokenizers() -> Path:
     return Path(spec.origin).parent / "litellm_core_utils" / "tokenizers"
 
 
-def _floor(name: str, title: str, module: str, speed: str, package: str) -> Column:
+def _baseline(name: str, title: str, module: str, speed: str, package: str) -> Column:
     return Column(
         name=name,
         title=title,
@@ -104,6 +101,21 @@ def _floor(name: str, title: str, module: str, speed: str, package: str) -> Colu
         prepare=_script(Path(sys.executable), f"benchmarks.runners.{module}"),
         count=_printed,
         stores=False,
+    )
+
+
+def _penstock(name: str, title: str, tree_version: str, tree: Path) -> Column:
+    return Column(
+        name=name,
+        title=title,
+        version=tree_version,
+        speed="fast",
+        prepare=lambda job: Command(
+            penstock_run.prepare(job),
+            job.out,
+            base_environment(job.out, tree) | penstock_run.environment(job),
+        ),
+        count=lambda job, _: penstock_run.count(job),
     )
 
 

@@ -1,6 +1,6 @@
-"""Starts the mock, starts a command beside it, and says what the command took.
+"""Start the mock, start a command, and measure what the command needs.
 
-Only the standard library is imported here: a child's peak memory starts at what its parent holds, so the
+Only the standard library is imported here: a child's peak memory starts at the memory of its parent, so the
 parent stays small. Linux only, for ``/proc`` and one monotonic clock for all processes.
 """
 
@@ -26,12 +26,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class BenchmarkError(Exception):
-    """A run that cannot count: it failed, took too long, or did not do the work."""
+    """A run that cannot be counted: it failed, took too long, or did not do the work."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one run took."""
+    """What one run needed."""
 
     rows: int
     first_request: float
@@ -42,7 +42,7 @@ class Measurement:
     """CPU seconds of the process and its children over the same time."""
     startup_cpu: float
     max_rss: float
-    """MB that the largest process of the tree held at its peak."""
+    """Peak memory of the largest process of the tree, in MB."""
     calls: int
     max_in_flight: int
     mock_cpu: float
@@ -50,12 +50,12 @@ class Measurement:
 
     @property
     def rows_per_second(self) -> float:
-        """Rows made in a second, start-up left out."""
+        """Rows a second, without the start."""
         return self.rows / self.seconds
 
     @property
     def cpu_per_1000(self) -> float:
-        """CPU seconds for a thousand rows, start-up left out."""
+        """CPU seconds for a thousand rows, without the start."""
         return self.cpu / self.rows * 1000
 
 
@@ -97,10 +97,10 @@ class Mock:
 
 
 def run(command: Command, mock: Mock, rows: int, *, timeout: float = 600.0) -> tuple[Measurement, str]:
-    """Run the command to its end; returns what it took and what it printed, or raises BenchmarkError."""
+    """Run the command to its end; returns what it needed and what it printed. Raises BenchmarkError."""
     mock.ask("POST", "/reset")
-    printed, complaints = command.cwd / "stdout.txt", command.cwd / "stderr.txt"
-    with printed.open("wb") as stdout, complaints.open("wb") as stderr:
+    printed, errors = command.cwd / "stdout.txt", command.cwd / "stderr.txt"
+    with printed.open("wb") as stdout, errors.open("wb") as stderr:
         started = time.monotonic()
         process = subprocess.Popen(
             command.argv,
@@ -126,7 +126,7 @@ def run(command: Command, mock: Mock, rows: int, *, timeout: float = 600.0) -> t
     process.returncode = os.waitstatus_to_exitcode(status)
     stats = mock.ask("GET", "/stats")
     if process.returncode != 0 or first is None:
-        raise BenchmarkError(_explain(command, process.returncode, complaints, printed))
+        raise BenchmarkError(_explain(command, process.returncode, errors, printed))
     measured = Measurement(
         rows=rows,
         first_request=first - started,
@@ -142,7 +142,7 @@ def run(command: Command, mock: Mock, rows: int, *, timeout: float = 600.0) -> t
 
 
 def time_command(argv: list[str], env: dict[str, str], cwd: Path) -> float:
-    """Seconds that a short command takes from start to end."""
+    """How long a short command takes, in seconds."""
     started = time.monotonic()
     subprocess.run(argv, env=env, cwd=cwd, check=True, capture_output=True)
     return time.monotonic() - started
@@ -150,7 +150,7 @@ def time_command(argv: list[str], env: dict[str, str], cwd: Path) -> float:
 
 def _wait_for_first_call(process: subprocess.Popen[bytes], mock: Mock) -> float | None:
     while (first := mock.ask("GET", "/first")["first_call"]) is None:
-        # Looked at without being reaped, so that its usage can still be read.
+        # WNOWAIT leaves the ended process, so that its usage can still be read.
         if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             return None
     return float(first)
@@ -164,7 +164,7 @@ def tree_cpu(root: int) -> float:
         if not folder.name.isdigit():
             continue
         try:
-            # The name, in brackets, may hold anything; the numbers come after it.
+            # The name in parentheses may contain anything; the numbers come after it.
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue

@@ -1,8 +1,8 @@
-"""A database of a million records behind the service: ``python -m benchmarks.million``.
+"""The service with a database of a million records: ``python -m benchmarks.million``.
 
-The service makes a few hundred records by itself, each job some; these are multiplied in the database with
-other texts, numbers and states, so that every row is packed as the service packs it. Then everything is asked
-over HTTP, from a service that has just been started.
+The service makes a few hundred records itself, some for each job. These are copied in the database with
+other texts, numbers and statuses, so that every row has the format that the service writes. Then requests are
+sent to a service that has just been started.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ RECORDS = 1_000_000
 PIPELINES = 4
 JOBS = 20
 TEMPLATES = 25
-"""Records that the service makes for each job."""
+"""Records that the service itself makes for each job."""
 ROUNDS = 7
 STATES = {"pending": 80, "accepted": 12, "rejected": 4, "edited": 1, "failed": 3}
-"""In a hundred records."""
+"""How many of a hundred records."""
 PAGE_MS = 100.0
 EXPORT_MB = 300.0
 SUBJECT = "subject number "
@@ -48,17 +48,17 @@ CAUSES = ("TextGenerator: timed out after N seconds", "StructuredGenerator: the 
 
 @dataclass(frozen=True)
 class Question:
-    """Something to ask the service."""
+    """A request to the service."""
 
     what: str
     path: str
     target: float | None = None
-    """In ms."""
+    """The longest time, in ms."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """How long the answers took, in ms."""
+    """How long the answers to a question took, in ms."""
 
     question: Question
     first: float
@@ -74,19 +74,19 @@ class Exported:
     size: int
     seconds: float
     memory: float
-    """MB that the service held at its peak."""
+    """Peak memory of the service, in MB."""
     meanwhile: list[float]
-    """How long others waited for a first page, in ms."""
+    """How long other clients waited for a page during the export, in ms."""
 
 
 def main() -> int:
     """Fill, measure, and print the table; exits 1 when a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.million", description=__doc__)
     parser.add_argument("--records", type=int, default=RECORDS)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="that each question is asked")
-    parser.add_argument("--folder", type=Path, help="keep the database here, and use it when it is there")
-    parser.add_argument("--no-export", action="store_true", help="leave the export out")
-    parser.add_argument("--output", type=Path, help="write the report to this file as well")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each request is sent")
+    parser.add_argument("--folder", type=Path, help="keep the database in this folder, and use it again")
+    parser.add_argument("--no-export", action="store_true", help="without the export")
+    parser.add_argument("--output", type=Path, help="write the report to this file too")
     arguments = parser.parse_args()
     if arguments.folder:
         arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ async def _make_templates(service: Service) -> None:
 
 
 def _multiply(database: Path, records: int) -> None:
-    """Fill the database up to so many records, spread evenly over its jobs, one job after another."""
+    """Fill the database up to ``records``, the same number for each job, one job after another."""
     each = records // JOBS
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         for pragma in ("synchronous=OFF", "cache_size=-500000", "temp_store=MEMORY"):
@@ -156,20 +156,20 @@ def _multiply(database: Path, records: int) -> None:
 
 
 def _rows(templates: list[dict[str, Any]], count: int, columns: list[str]) -> Iterator[tuple[Any, ...]]:
-    """The rows of one job beyond its templates."""
-    dice = random.Random(templates[0]["job_id"])
+    """The rows of one job after its templates."""
+    chance = random.Random(templates[0]["job_id"])
     states, weights = list(STATES), list(STATES.values())
     for number in range(len(templates), count):
         row = dict(templates[number % len(templates)])
         old = json.loads(row["metadata"])["topic"]
-        new = f"{SUBJECT}{row['job_id']}-{number}, {dice.choice(WORDS)} and {dice.choice(WORDS)}"
-        score = dice.randrange(11)
+        new = f"{SUBJECT}{row['job_id']}-{number}, {chance.choice(WORDS)} and {chance.choice(WORDS)}"
+        score = chance.randrange(11)
         for name in ("output", "metadata", "state", "trace"):
             row[name] = row[name].replace(old, new).replace('"score":5', f'"score":{score}')
         row["seed"] = number
-        row["status"] = dice.choices(states, weights)[0]
+        row["status"] = chance.choices(states, weights)[0]
         if row["status"] == "failed":
-            row["cause"] = dice.choice(CAUSES)
+            row["cause"] = chance.choice(CAUSES)
             row["error"] = json.dumps({"error": row["cause"], "type": "LLMError", "detail": {}, "tries": 0})
         yield tuple(row[name] for name in columns)
 
@@ -184,7 +184,7 @@ def _questions(records: int) -> list[Question]:
         Question("first page, with traces", page, PAGE_MS),
         Question("first page", lean, PAGE_MS),
         Question("by status", lean + "&status=failed", PAGE_MS),
-        Question("by two states", lean + "&status=rejected&status=edited", PAGE_MS),
+        Question("by two statuses", lean + "&status=rejected&status=edited", PAGE_MS),
         Question("by job", lean + f"&job_id={job}", PAGE_MS),
         Question("by job and status", lean + f"&job_id={job}&status=accepted", PAGE_MS),
         Question("by pipeline", lean + "&pipeline_id=1", PAGE_MS),
@@ -198,17 +198,17 @@ def _questions(records: int) -> list[Question]:
         Question("text anywhere, on one", lean + f"&text={rare}"),
         Question("score anywhere, on many", lean + f"{score}&min=9", PAGE_MS),
         Question("score anywhere, on none", lean + f"{score}&min=11"),
-        Question("a page from the middle, by cursor's id", lean + f"&before_id={records // 2}", PAGE_MS),
-        Question("the last page, by cursor's id", lean + "&before_id=101", PAGE_MS),
+        Question("a page from the middle, by id", lean + f"&before_id={records // 2}", PAGE_MS),
+        Question("the last page, by id", lean + "&before_id=101", PAGE_MS),
         Question("the last page, by offset", lean + f"&offset={records - 100}"),
         Question("a job's records by score", lean + f"&job_id={job}&sort=-generated.score"),
         Question("all records by last change", lean + "&sort=-updated_at"),
-        Question("how many in each state", "/api/records/counts"),
+        Question("counts by status", "/api/records/counts"),
         Question("… of a job", f"/api/records/counts?job_id={job}", PAGE_MS),
         Question("… of a pipeline", "/api/records/counts?pipeline_id=1"),
         Question("a job's failures", f"/api/jobs/{job}/failures", PAGE_MS),
         Question("one record", f"/api/records/{records // 2}", PAGE_MS),
-        Question("an export's preview, of a job", f"/api/export/preview?job_id={job}"),
+        Question("preview of an export of a job", f"/api/export/preview?job_id={job}"),
         Question("/metrics", "/metrics"),
     ]
 
@@ -249,7 +249,7 @@ async def _export(service: Service) -> Exported:
 
 
 def _download(port: int) -> tuple[int, int]:
-    """Rows and bytes of everything."""
+    """Rows and bytes of the export of all records."""
     rows = size = 0
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=600)) as connection:
         connection.request("GET", "/api/export")
@@ -274,7 +274,7 @@ def _render(answered: list[Answered], exported: Exported | None, records: int, s
     ]
     what = (
         f"SQLite, {records:,} records in {JOBS} jobs of {PIPELINES} pipelines, {size / 2**30:.1f} GB. Pages "
-        "of 100 records, without traces unless said; median of several, and the first."
+        "of 100 records, without traces unless stated; the median of several requests, and the first."
     )
     parts = [
         machine(),
@@ -284,10 +284,11 @@ def _render(answered: list[Answered], exported: Exported | None, records: int, s
     if exported:
         parts.append(
             f"Export of {exported.rows:,} records as JSONL ({exported.size / 2**30:.2f} GB): "
-            f"{exported.rows / exported.seconds:,.0f} rows/s, {exported.seconds:.0f} s; the service held "
-            f"{exported.memory:.0f} MB at most (target < {EXPORT_MB:.0f} MB: "
-            f"{_met(exported.memory, EXPORT_MB)}). Meanwhile a page of 20 records took others "
-            f"{median(exported.meanwhile):.0f} ms, p95 {quantiles(exported.meanwhile, n=20)[-1]:.0f} ms."
+            f"{exported.rows / exported.seconds:,.0f} rows/s, {exported.seconds:.0f} s; peak memory of the "
+            f"service {exported.memory:.0f} MB (target < {EXPORT_MB:.0f} MB: "
+            f"{_met(exported.memory, EXPORT_MB)}). During the export, a page of 20 records took other "
+            f"clients {median(exported.meanwhile):.0f} ms, "
+            f"p95 {quantiles(exported.meanwhile, n=20)[-1]:.0f} ms."
         )
     return "\n\n".join(parts) + "\n"
 

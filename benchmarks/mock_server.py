@@ -1,9 +1,7 @@
-"""A chat-completions server that costs next to nothing, for measuring what its clients cost.
+"""A chat completions server that needs very little CPU, for measuring what its clients need.
 
-Answers ``echo: <last user message>``, or JSON that fits the schema when the request has a
-``response_format`` (or, as some tools do, puts the schema into the prompt, in ``<response_schema>`` tags).
-Counts what it is asked at ``GET /stats``; ``POST /reset`` starts the count anew; ``GET /first`` waits up to
-half a second for the first call since then. Latency and faults come by flag, drawn from ``--seed``.
+``GET /stats`` shows what it was asked, ``POST /reset`` starts the count again, and ``GET /first`` waits up to
+half a second for the first call since then. Latency and errors are options; errors are drawn with ``--seed``.
 
     python -m benchmarks.mock_server --port 0 --latency-ms 200 --rate-429 0.05
 
@@ -23,13 +21,12 @@ import resource
 import sys
 import time
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import orjson
 import uvloop
 
-from benchmarks.work import SCHEMA
+from benchmarks.mock_answers import answer
 
 MAX_HEAD = 64 * 1024
 MAX_BODY = 64 * 1024 * 1024
@@ -40,14 +37,13 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*[^\r]*chunked", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
-_PROMPTED_SCHEMA = re.compile(r"<response_schema>\s*(\{.*\})\s*</response_schema>", re.DOTALL)
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 411: "Length Required", 413: "Content Too Large"}
 _REASONS |= {429: "Too Many Requests", 500: "Internal Server Error"}
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How slow and how faulty the server is; rates are shares of all calls, from 0 to 1."""
+    """How slow the server is and how often it fails; rates are shares of all calls, from 0 to 1."""
 
     latency: float = 0.0
     """Seconds before an answer."""
@@ -56,24 +52,24 @@ class Behaviour:
     rate_hang: float = 0.0
     """Calls that never get an answer."""
     rate_malformed: float = 0.0
-    """Calls whose answer is cut off in the middle of its JSON."""
+    """Calls whose answer ends in the middle of its JSON."""
     retry_after: float = 1.0
-    """What a 429 says in ``Retry-After``, in seconds."""
+    """``Retry-After`` of a 429, in seconds."""
     distinct: bool = False
-    """Whether to count how many different requests came."""
+    """Whether to count different requests."""
 
 
 @dataclass
 class Stats:
-    """What was asked since the last reset. Times are those of the machine's monotonic clock."""
+    """Counts since the last reset. Times are those of the machine's monotonic clock."""
 
     calls: int = 0
-    """Chat completions asked for, faults included; probes without a message are not calls."""
+    """Requests for chat completions, failed ones included; probes without a message are not calls."""
     served: int = 0
-    """Calls answered properly."""
+    """Calls with a complete answer."""
     statuses: dict[int, int] = field(default_factory=dict)
     abandoned: int = 0
-    """Calls whose client had gone when the answer was ready."""
+    """Calls whose client had closed the connection when the answer was ready."""
     hung: int = 0
     malformed: int = 0
     in_flight: int = 0
@@ -96,25 +92,25 @@ def _cpu_seconds() -> float:
 
 
 class Provider:
-    """What all connections share: the behaviour, the count, and the dice."""
+    """What all connections share: the behaviour, the counts, and the random numbers."""
 
     def __init__(self, behaviour: Behaviour, seed: int = 0) -> None:
         self.behaviour = behaviour
         self.stats = Stats(cpu_at_reset=_cpu_seconds())
         self.first = asyncio.Event()
         self._random = random.Random(seed)
-        self._faulty = bool(
+        self._may_fail = bool(
             behaviour.rate_429 or behaviour.rate_500 or behaviour.rate_hang or behaviour.rate_malformed
         )
 
     def reset(self) -> None:
-        """Forget what was counted; calls in flight stay in flight."""
+        """Set all counts to zero, except for calls in flight."""
         in_flight = self.stats.in_flight
         self.stats = Stats(in_flight=in_flight, max_in_flight=in_flight, cpu_at_reset=_cpu_seconds())
         self.first = asyncio.Event()
 
     def begin(self, body: bytes) -> str | None:
-        """Count a call, and say what is to go wrong with it, if anything."""
+        """Count a call; returns the kind of error that it gets, or None."""
         stats = self.stats
         stats.calls += 1
         stats.in_flight += 1
@@ -124,109 +120,19 @@ class Provider:
             self.first.set()
         if self.behaviour.distinct:
             stats.bodies.add(hash(body))
-        return self._draw_fault() if self._faulty else None
+        return self._draw_error() if self._may_fail else None
 
-    def _draw_fault(self) -> str | None:
+    def _draw_error(self) -> str | None:
         drawn = self._random.random()
-        for fault in ("429", "500", "hang", "malformed"):
-            drawn -= getattr(self.behaviour, f"rate_{fault}")
+        for kind in ("429", "500", "hang", "malformed"):
+            drawn -= getattr(self.behaviour, f"rate_{kind}")
             if drawn < 0:
-                return fault
+                return kind
         return None
-
-
-def answer(request: dict[str, Any]) -> bytes:
-    """The proper answer to ``request``, as the body of a response."""
-    asked = _last_user_message(request.get("messages") or [])
-    schema = _requested_schema(request.get("response_format"))
-    if schema is not None:
-        content = orjson.dumps(fill(schema, asked)).decode()
-    elif "<response_schema>" in asked and (found := _PROMPTED_SCHEMA.search(asked)):
-        content = f"```json\n{orjson.dumps(fill(_parse_schema(found.group(1)), asked)).decode()}\n```"
-    else:
-        content = f"echo: {asked}"
-    return orjson.dumps(
-        {
-            "id": "chatcmpl-mock",
-            "object": "chat.completion",
-            "created": 1_700_000_000,
-            "model": request.get("model") or "mock",
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": content},
-                    "logprobs": None,
-                    "finish_reason": "stop",
-                }
-            ],
-            "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
-        }
-    )
-
-
-def _last_user_message(messages: list[dict[str, Any]]) -> str:
-    for message in reversed(messages):
-        if message.get("role") == "user":
-            content = message.get("content")
-            if isinstance(content, list):
-                return "".join(str(part.get("text", "")) for part in content)
-            return str(content)
-    return ""
-
-
-def _requested_schema(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
-    if not response_format or response_format.get("type") == "text":
-        return None
-    schema = (response_format.get("json_schema") or {}).get("schema")
-    return schema if isinstance(schema, dict) else SCHEMA
-
-
-@lru_cache(maxsize=64)
-def _parse_schema(text: str) -> dict[str, Any]:
-    try:
-        schema: dict[str, Any] = json.loads(text)
-    except ValueError:
-        return SCHEMA
-    return schema
-
-
-def fill(schema: dict[str, Any], text: str) -> Any:
-    """Something that fits ``schema``, with ``text`` wherever a string is free."""
-    return _Filler(schema, text).fill(schema)
-
-
-@dataclass(frozen=True)
-class _Filler:
-    root: dict[str, Any]
-    text: str
-
-    def fill(self, schema: dict[str, Any]) -> Any:
-        if "enum" in schema or "const" in schema:
-            return schema["enum"][0] if "enum" in schema else schema["const"]
-        if inner := self._inner(schema):
-            return self.fill(inner)
-        match schema.get("type"):
-            case "object":
-                return {name: self.fill(part) for name, part in schema.get("properties", {}).items()}
-            case "array":
-                return [self.fill(schema.get("items", {}))] * max(1, schema.get("minItems", 1))
-            case "integer" | "number":
-                return (schema.get("minimum", 0) + schema.get("maximum", 10)) // 2
-            case other:
-                free = self.text[: schema.get("maxLength", 200)] or "text"
-                return {"boolean": True, "null": None}.get(str(other), free)
-
-    def _inner(self, schema: dict[str, Any]) -> Any:
-        if "$ref" in schema:
-            target: Any = self.root
-            for key in str(schema["$ref"]).removeprefix("#/").split("/"):
-                target = target[key]
-            return target
-        return next((schema[name][0] for name in ("anyOf", "oneOf", "allOf") if schema.get(name)), None)
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection: requests one after another, each answered before the next is read."""
+    """The connection of one client: each request is answered before the next one is read."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -244,7 +150,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless a request is being answered."""
+        """Read the next requests, unless one is being answered."""
         self._buffer = self._buffer + data if self._buffer else data
         if not self._busy:
             self._read()
@@ -258,7 +164,7 @@ class Connection(asyncio.Protocol):
                 return
             head = self._buffer[:end]
             if _CHUNKED.search(head):
-                self._refuse(411, "bodies in chunks are not read here")
+                self._refuse(411, "chunked bodies are not supported")
                 return
             found = _LENGTH.search(head)
             length = int(found.group(1)) if found else 0
@@ -303,32 +209,32 @@ class Connection(asyncio.Protocol):
         if not messages or not all(isinstance(message, dict) for message in messages):
             self._write(400, _error("there must be at least one message, and each must be an object"))
             return
-        fault = self._provider.begin(body)
-        if fault == "hang":
+        error = self._provider.begin(body)
+        if error == "hang":
             self._busy = True
             self._provider.stats.hung += 1
             self._provider.stats.in_flight -= 1
         elif self._provider.behaviour.latency:
             self._busy = True
             loop = asyncio.get_running_loop()
-            loop.call_later(self._provider.behaviour.latency, self._finish, request, fault)
+            loop.call_later(self._provider.behaviour.latency, self._finish, request, error)
         else:
-            self._finish(request, fault)
+            self._finish(request, error)
 
-    def _finish(self, request: dict[str, Any], fault: str | None) -> None:
+    def _finish(self, request: dict[str, Any], error: str | None) -> None:
         stats = self._provider.stats
         stats.in_flight -= 1
         if self._transport is None:
             stats.abandoned += 1
             return
-        if fault == "429":
+        if error == "429":
             after = f"Retry-After: {self._provider.behaviour.retry_after:g}\r\n".encode()
             self._write(429, _error("rate limit reached"), after)
-        elif fault == "500":
+        elif error == "500":
             self._write(500, _error("the server failed"))
         else:
             body = answer(request)
-            if fault == "malformed":
+            if error == "malformed":
                 stats.malformed += 1
                 body = body[: len(body) // 2]
             else:
@@ -384,19 +290,19 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--port", type=int, default=0, help="0 for any free one")
+    parser.add_argument("--port", type=int, default=0, help="0 for a free one")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="before each answer")
-    for fault, what in {
-        "429": "are told to wait",
-        "500": "fail",
+    for kind, effect in {
+        "429": "get 429",
+        "500": "get 500",
         "hang": "are never answered",
         "malformed": "get half an answer",
     }.items():
-        parser.add_argument(f"--rate-{fault}", type=float, default=0.0, help=f"share of calls that {what}")
-    parser.add_argument("--retry-after", type=float, default=1.0, help="seconds that a 429 asks for")
-    parser.add_argument("--seed", type=int, default=0, help="of the faults")
+        parser.add_argument(f"--rate-{kind}", type=float, default=0.0, help=f"share of calls that {effect}")
+    parser.add_argument("--retry-after", type=float, default=1.0, help="Retry-After of a 429, in seconds")
+    parser.add_argument("--seed", type=int, default=0, help="of the errors")
     parser.add_argument("--distinct", action="store_true", help="count different requests as well")
-    parser.add_argument("--cpu", type=int, help="the one core to run on")
+    parser.add_argument("--cpu", type=int, help="the core to run on")
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="end with the process that started it"
     )

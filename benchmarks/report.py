@@ -1,4 +1,4 @@
-"""What was measured, as Markdown."""
+"""The results as Markdown."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks.columns import FLOOR, OURS, RIVAL, Column
+from benchmarks.columns import BASELINE, OURS, RIVAL, Column
 from benchmarks.measure import Measurement
 
-FLOOR_SHARES = {0.0: 0.55, 200.0: 0.9}
-"""The share of the floor's rate that penstock is to reach, by the model's latency in ms."""
+BASELINE_SHARES = {0.0: 0.55, 200.0: 0.9}
+"""The target share of the baseline's rate, by the model's latency in ms."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Scenario:
 
     @property
     def ideal(self) -> float | None:
-        """Rows a second if nothing but the model took time: each row waits for it twice."""
+        """Rows a second if only the model took time: each row waits for it twice."""
         return self.concurrency / (2 * self.latency_ms / 1000) if self.latency_ms else None
 
 
 @dataclass
 class Results:
-    """All that was measured in one session."""
+    """All results of one session."""
 
     columns: Mapping[str, Column]
     scenarios: Sequence[Scenario]
@@ -62,15 +62,15 @@ def _machine(results: Results) -> str:
     ideals = " ".join(f"{s.name}: ideal {s.ideal:.0f} rows/s." for s in results.scenarios if s.ideal)
     return (
         f"{machine()} Versions: {versions}.\n\n"
-        "The same work for everyone: N seeds, a text call, a JSON-schema call on its answer, checked, stored "
-        "(floors store nothing). The model is a mock on the loopback, held to one core; only the client's "
-        "processes are measured. Rows/s and CPU count from the first call's arrival at the mock to the end "
-        f"of the process. Median of {results.rounds}, columns taking turns. {ideals}"
+        "All do the same work: N seeds, a text call, a JSON schema call on its answer, checked, stored "
+        "(baselines store nothing). The model is a mock on the same machine, limited to one core; only the "
+        "client's processes are measured. Rows/s and CPU are counted from the arrival of the first call at "
+        f"the mock to the end of the process. Median of {results.rounds} runs, in turn. {ideals}"
     ).strip()
 
 
 def machine() -> str:
-    """What this machine is, in one sentence."""
+    """This machine, in one sentence."""
     return (
         f"{os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}."
@@ -87,7 +87,7 @@ def _processor() -> str:
 def _main_table(results: Results) -> str:
     heads = [""]
     for scenario in results.scenarios:
-        heads += [f"rows/s at {scenario.name}", "÷ floor", "÷ Curator"]
+        heads += [f"rows/s at {scenario.name}", "÷ baseline", "÷ Curator"]
         if not scenario.latency_ms:
             heads.append("CPU s per 1,000 rows")
     heads += ["first request after start", "peak memory"]
@@ -102,7 +102,7 @@ def _row(results: Results, column: Column) -> list[str]:
         every += runs
         rate = _rate(results, scenario, column.name)
         cells.append(_number(rate))
-        cells += [_ratio(rate, results, scenario, FLOOR), _ratio(rate, results, scenario, RIVAL)]
+        cells += [_ratio(rate, results, scenario, BASELINE), _ratio(rate, results, scenario, RIVAL)]
         if not scenario.latency_ms:
             cells.append(_number(_median(run.cpu_per_1000 for run in runs)))
     cells.append(_number(_median(run.first_request for run in every), " s"))
@@ -135,7 +135,7 @@ def _sizes(results: Results) -> str:
         "rows",
         "rows/s",
         "CPU s per 1,000 rows",
-        "… of the rows beyond the line above",
+        "… of the additional rows",
         "peak memory",
     ]
     return "Cost over size, at 0 ms:\n\n" + table(heads, rows)
@@ -154,7 +154,7 @@ def _small(results: Results) -> str:
         lines.append(
             f"On disk per record: {last['database']:,.0f} bytes in the database, of which "
             f"{last['own_text']:,.0f} are the record's own text (seed, prompt, two answers) and "
-            f"{beyond:,.0f} are beyond it; {last['output']:,.0f} more in the output file."
+            f"{beyond:,.0f} are additional; {last['output']:,.0f} more in the output file."
         )
     return "\n".join(lines)
 
@@ -169,30 +169,30 @@ def _targets(results: Results) -> str:
     ) -> None:
         if got is not None:
             met = got >= target if sign == "≥" else got <= target
-            bound = f" (the ideal is {best:.2f})" if best is not None else ""
+            bound = f" (at most {best:.2f} is possible)" if best is not None else ""
             rows.append([what, f"{sign} {target:g}{unit}", f"{got:.2f}{unit}{bound}", "yes" if met else "no"])
 
     for scenario in results.scenarios:
         ours = _rate(results, scenario, OURS)
-        for against, target in ((FLOOR, FLOOR_SHARES[scenario.latency_ms]), (RIVAL, 4.0)):
+        for against, target in ((BASELINE, BASELINE_SHARES[scenario.latency_ms]), (RIVAL, 4.0)):
             base = _rate(results, scenario, against)
             if not ours or not base:
                 continue
-            what = f"rows/s at {scenario.name}, over {'Curator' if against == RIVAL else 'the floor'}"
+            what = f"rows/s at {scenario.name}, over {'Curator' if against == RIVAL else 'the baseline'}"
             add(what, "≥", target, ours / base, best=scenario.ideal and scenario.ideal / base)
     sizes = {size: runs for (name, size), runs in results.sizes.items() if name == OURS}
     every = [run for (_, name), runs in results.runs.items() if name == OURS for run in runs]
     if len(sizes) > 1:
         costs = [median(run.cpu_per_1000 for run in runs) for _, runs in sorted(sizes.items())]
-        add("CPU a row at the most rows, over that at the fewest", "≤", 1.1, costs[-1] / costs[0])
+        add("CPU per row with the most rows, over that with the fewest", "≤", 1.1, costs[-1] / costs[0])
     everything = every + [run for runs in sizes.values() for run in runs]
-    add("peak memory at its highest", "≤", 200, max((run.max_rss for run in everything), default=None), " MB")
+    add("largest peak memory", "≤", 200, max((run.max_rss for run in everything), default=None), " MB")
     add("first request after start", "≤", 1.2, _median(run.first_request for run in everything), " s")
     add("`penstock --help`", "≤", 0.3, _median(results.help_seconds), " s")
     beyond = _median((d["database"] - d["own_text"]) / 1024 for run in everything if (d := run.disk))
-    add("on disk per record beyond its own text", "≤", 3, beyond, " KB")
-    note = " (this was a quick run, with too few rows to judge by)" if results.quick else ""
-    return f"What penstock holds itself to{note}:\n\n" + table(["", "target", "measured", "met"], rows)
+    add("on disk per record in addition to its own text", "≤", 3, beyond, " KB")
+    note = " (a quick run, with too few rows for a conclusion)" if results.quick else ""
+    return f"Targets of penstock{note}:\n\n" + table(["", "target", "measured", "met"], rows)
 
 
 def _rate(results: Results, scenario: Scenario, name: str) -> float | None:

@@ -1,4 +1,4 @@
-"""The service in a process of its own, and a client for it that costs little."""
+"""The service in a process of its own, and a client for it that needs little CPU."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from benchmarks.columns import base_environment
 from benchmarks.measure import BenchmarkError, tree_cpu
 from benchmarks.work import MODEL
 
-_GOODBYE_SECONDS = 30.0
+_STOP_SECONDS = 30.0
 _KEPT_ALIVE = 3.0
-"""Seconds that a connection may rest; servers close those that rest for longer."""
+"""Seconds after which an idle connection is not used again, because servers close it."""
 
 
 class Service:
@@ -62,7 +62,7 @@ class Service:
     ) -> None:
         self._process.terminate()
         try:
-            self._process.wait(_GOODBYE_SECONDS)
+            self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -72,7 +72,7 @@ class Service:
 
     @property
     def log(self) -> str:
-        """What the service said on standard error."""
+        """The standard error of the service."""
         return (self._folder / "service.log").read_text(errors="replace")
 
     @property
@@ -82,28 +82,28 @@ class Service:
 
     @property
     def peak_memory(self) -> float:
-        """MB that the process held at its peak, or since ``forget_peak``."""
+        """Peak memory in MB, since the start or ``forget_peak``."""
         return self._memory("VmHWM")
 
     @property
     def memory(self) -> float:
-        """MB that the process holds now."""
+        """Memory now, in MB."""
         return self._memory("VmRSS")
 
     def forget_peak(self) -> None:
-        """Measure the peak anew from here."""
+        """Measure the peak memory from now on."""
         Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
 
     def _memory(self, name: str) -> float:
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
             if line.startswith(name + ":"):
                 return int(line.split()[1]) / 1024
-        raise BenchmarkError(f"the system does not say {name}")
+        raise BenchmarkError(f"/proc has no {name}")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the service said, and how long that took."""
+    """An answer of the service, and how long it took."""
 
     status: int
     headers: dict[str, str]
@@ -112,14 +112,14 @@ class Answer:
 
     @property
     def data(self) -> Any:
-        """The body as JSON; raises BenchmarkError unless all went well."""
+        """The body as JSON; raises BenchmarkError unless the status is 200."""
         if self.status != 200:
             raise BenchmarkError(f"the service answered {self.status}: {self.body[:500].decode()}")
         return json.loads(self.body)
 
 
 class Connection:
-    """One keep-alive connection that asks one thing after another."""
+    """One keep-alive connection, for one request after another."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -138,7 +138,7 @@ class Connection:
         self._writer.close()
 
     async def get(self, path: str) -> Answer:
-        """Ask for ``path``."""
+        """Get ``path``."""
         return await self.ask("GET", path)
 
     async def ask(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> Answer:
@@ -163,7 +163,7 @@ class Connection:
         return await self.ask("POST", path, json.dumps(value).encode())
 
     async def begin_job(self, pipeline_id: int, name: str, seeds: bytes, **fields: str) -> int:
-        """Upload a seed file and return the number of the job that works on it."""
+        """Upload a seed file and return the id of its job."""
         boundary = "benchmark-" + os.urandom(8).hex()
         fields["pipeline_id"] = str(pipeline_id)
         parts = [

@@ -1,8 +1,8 @@
 """How the service answers while it works: ``python -m benchmarks.service``.
 
-Fifty clients watch a job as a page does: a keep-alive connection each, asking for the job, the active job and
-the newest records in turn, each of them about once a second. First with nothing else to do, then while a job
-runs as fast as it can. The clients and the mock model share the machine with the service.
+Fifty clients watch a job as a web page does: each has a keep-alive connection and reads the job, the active
+job and the newest records in turn, each about once a second. First the service is idle, then it runs a job as
+fast as it can. The clients and the mock model share the machine with the service.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from benchmarks.work import make_seeds
 
 CLIENTS = 50
 INTERVAL = 1.0
-"""Seconds in which a client asks for everything once."""
+"""Seconds in which a client reads everything once."""
 CONCURRENCY = 64
 WARM_UP = 2.0
 TARGET_MS = 100.0
 LATENCIES = (0.0, 200.0)
-"""Of the model, in ms."""
+"""Latencies of the model, in ms."""
 EARLIER = 500
-"""Records that are there before anything is measured."""
+"""Records in the database before the measurement."""
 SEEDS = 30_000
 
 
 @dataclass
 class Reads:
-    """How long the clients waited, by what they asked for, in ms."""
+    """How long the clients waited, by what they read, in ms."""
 
     waited: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, what: str, seconds: float) -> None:
-        """Count one answer."""
+        """Add one answer."""
         self.waited[what].append(seconds * 1000)
 
     def percentiles(self, what: str | None = None) -> tuple[float, float, float]:
-        """p50, p95 and p99; of everything, unless something is named."""
+        """p50, p95 and p99 of one kind of read, or of all."""
         values = self.waited[what] if what else [one for some in self.waited.values() for one in some]
         cuts = quantiles(values, n=100, method="inclusive")
         return cuts[49], cuts[94], cuts[98]
@@ -59,26 +59,29 @@ class Reads:
 
 @dataclass
 class Run:
-    """One stretch of time with one kind of load."""
+    """One period with one kind of load."""
 
     name: str
     reads: Reads | None = None
     rows_per_second: float | None = None
     cpu: float = 0.0
-    """The service's CPU seconds a second."""
+    """CPU seconds of the service per second."""
     others: float = 0.0
-    """The same of all that is no part of this benchmark; it ought to be nothing."""
+    """The same of everything outside this benchmark; it should be near zero."""
 
 
 def main() -> int:
     """Measure, and print the tables; exits 1 when the target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=15.0, help="that each stretch is measured")
+    parser.add_argument("--seconds", type=float, default=15.0, help="how long each period is")
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument(
-        "--latency", type=float, action="append", help="of the model, in ms; as often as needed (0 and 200)"
+        "--latency",
+        type=float,
+        action="append",
+        help="latency of the model in ms; may be repeated (0 and 200)",
     )
-    parser.add_argument("--output", type=Path, help="write the report to this file as well")
+    parser.add_argument("--output", type=Path, help="write the report to this file too")
     arguments = parser.parse_args()
     runs = [
         run
@@ -94,7 +97,7 @@ def main() -> int:
 
 
 async def _measure(latency: float, seconds: float, clients: int) -> list[Run]:
-    """All stretches with a model that takes ``latency`` ms."""
+    """All periods with a model that takes ``latency`` ms."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         Mock(latency) as mock,
@@ -105,19 +108,19 @@ async def _measure(latency: float, seconds: float, clients: int) -> list[Run]:
             pipeline_id = created.data["id"]
             earlier = await admin.begin_job(pipeline_id, "earlier.jsonl", make_upload(0, EARLIER))
             await wait_for_records(admin, earlier, EARLIER)
-            idle = await _stretch("idle", service, admin, None, seconds, clients, watched=earlier)
+            idle = await _measure_period("idle", service, admin, None, seconds, clients, watched=earlier)
 
             job = await admin.begin_job(pipeline_id, "seeds.jsonl", make_upload(EARLIER, SEEDS))
             await wait_for_records(admin, job, 1)
             await asyncio.sleep(WARM_UP)
             name = f"a job, the model at {latency:.0f} ms"
-            alone = await _stretch(name + ", nobody watching", service, admin, job, seconds, 0, watched=job)
-            loaded = await _stretch(name, service, admin, job, seconds, clients, watched=job)
+            alone = await _measure_period(name + ", no readers", service, admin, job, seconds, 0, watched=job)
+            loaded = await _measure_period(name, service, admin, job, seconds, clients, watched=job)
             await admin.ask("DELETE", f"/api/jobs/{job}")
     return [idle, alone, loaded]
 
 
-async def _stretch(
+async def _measure_period(
     name: str,
     service: Service,
     admin: Connection,
@@ -150,13 +153,13 @@ async def _stretch(
 
 
 def _others() -> float:
-    """CPU seconds that this machine has spent on anything but this benchmark."""
+    """CPU seconds that this machine has spent outside this benchmark."""
     user, nice, system, _, _, *interrupts = map(int, Path("/proc/stat").read_text().split()[1:9])
     return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK") - tree_cpu(os.getpid())
 
 
 async def wait_for_records(admin: Connection, job: int, least: int) -> None:
-    """Wait until the job has made so many records."""
+    """Wait until the job has at least this many records."""
     async with asyncio.timeout(60):
         while (await admin.get(f"/api/jobs/{job}")).data["records_generated"] < least:  # noqa: ASYNC110  another process
             await asyncio.sleep(0.1)
@@ -165,14 +168,14 @@ async def wait_for_records(admin: Connection, job: int, least: int) -> None:
 async def _made(admin: Connection, job: int | None) -> int:
     if job is None:
         return 0
-    facts = (await admin.get(f"/api/jobs/{job}")).data
-    if facts["status"] != "running":
-        raise BenchmarkError(f"the job is {facts['status']} while it is measured: {facts['error']}")
-    return int(facts["records_generated"])
+    state = (await admin.get(f"/api/jobs/{job}")).data
+    if state["status"] != "running":
+        raise BenchmarkError(f"the job is {state['status']} during the measurement: {state['error']}")
+    return int(state["records_generated"])
 
 
 async def _watch(port: int, job: int, reads: Reads, seconds: float) -> None:
-    """One client, for so many seconds."""
+    """One client, for ``seconds``."""
     routes = {
         "the job": f"/api/jobs/{job}",
         "the active job": "/api/jobs/active",
@@ -194,18 +197,18 @@ async def _watch(port: int, job: int, reads: Reads, seconds: float) -> None:
 
 
 def make_upload(first: int, count: int) -> bytes:
-    """A seed file of the common work, from the seed with the number ``first``."""
+    """A seed file of the common work, from the seed ``first`` on."""
     rows = list(make_seeds(first + count))[first:]
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 def _progress(run: Run) -> str:
-    facts = [f"{run.name}: the service at {run.cpu:.0%} of a core, others at {run.others:.0%}"]
+    parts = [f"{run.name}: the service uses {run.cpu:.0%} of a core, others {run.others:.0%}"]
     if run.reads:
-        facts.append("p50 {:.1f}, p95 {:.1f}, p99 {:.1f} ms".format(*run.reads.percentiles()))
+        parts.append("p50 {:.1f}, p95 {:.1f}, p99 {:.1f} ms".format(*run.reads.percentiles()))
     if run.rows_per_second:
-        facts.append(f"{run.rows_per_second:.0f} rows/s")
-    return ", ".join(facts)
+        parts.append(f"{run.rows_per_second:.0f} rows/s")
+    return ", ".join(parts)
 
 
 def _render(runs: list[Run], clients: int) -> str:
@@ -225,14 +228,14 @@ def _render(runs: list[Run], clients: int) -> str:
     heads = ["", "p50", "p95", "p99", "p95 ÷ idle", "the job's rows/s", "of a core"]
     what = (
         f"{clients} clients, {clients * each / INTERVAL:.0f} reads a second; a job of two model calls a "
-        f"record, {CONCURRENCY} in flight. To be met: p95 of reads while a job runs < {TARGET_MS:.0f} ms."
+        f"record, {CONCURRENCY} in flight. Target: p95 of reads while a job runs < {TARGET_MS:.0f} ms."
     )
     return "\n\n".join(
         [
             machine(),
             what,
             table(heads, rows),
-            "By what was asked for:",
+            "By what was read:",
             table(["", "", "p50", "p95", "p99"], list(_by_route(runs))),
             "",
         ]

@@ -1,6 +1,6 @@
-"""The work that every column does: N seeds, a text call, a JSON-schema call on its answer, checked, stored.
+"""The work of every column: N seeds, a text call, a JSON schema call on its answer, checked, stored.
 
-Peers run this file in their own environments, so it needs nothing but the standard library.
+Peers run this file in their own environments, so it needs only the standard library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 MODEL = "bench"
-"""The model's name at the mock, which answers to any."""
+"""The name of the model; the mock accepts any."""
 
 TEXT_PROMPT = "Write one sentence about {topic} for a reader who knows nothing of it. Notes: {notes}"
 JSON_PROMPT = "Give a title, a summary and a score from 0 to 10 for this text, as JSON: {answer}"
@@ -28,7 +28,7 @@ SCHEMA: dict[str, Any] = {
     "required": ["title", "summary", "score"],
     "additionalProperties": False,
 }
-"""What the second answer must be; ``card()`` is the same thing for peers that want a pydantic model."""
+"""The schema of the second answer."""
 
 NOTES = (
     "It has been described in different ways by those who worked on it, it is older than most people think, "
@@ -64,7 +64,7 @@ class Job:
 
 
 def make_seeds(rows: int) -> Iterator[dict[str, str]]:
-    """The seeds of a job; no two are alike, so that no cache can help."""
+    """The seeds of a job; all are different, so that no cache can help."""
     for number in range(rows):
         yield {"topic": f"subject number {number}", "notes": NOTES}
 
@@ -85,7 +85,7 @@ def response_format() -> dict[str, Any]:
 
 
 def is_card(data: Any) -> bool:
-    """Whether ``data`` is what ``SCHEMA`` asks for."""
+    """Whether ``data`` follows ``SCHEMA``."""
     return (
         isinstance(data, dict)
         and data.keys() == {"title", "summary", "score"}
@@ -99,11 +99,11 @@ def is_card(data: Any) -> bool:
 
 
 def own_text(seed: dict[str, str], answer: str, card: dict[str, Any]) -> int:
-    """Bytes of what a record says, each thing once: its seed, its prompt, its two answers."""
+    """Bytes of the texts of a record, each counted once: its seed, its prompt, its two answers."""
     texts = [*seed.values(), text_prompt(seed), answer, json.dumps(card)]
     return sum(len(text.encode()) for text in texts)
 
 
 def report(rows: int) -> None:
-    """Tell the harness how many checked rows there are."""
+    """Print the number of correct rows for the harness."""
     print(json.dumps({"rows": rows}), flush=True)

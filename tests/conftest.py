@@ -1,11 +1,11 @@
-"""Fixtures that all tests share, and the walls between tests and the machine that they run on."""
+"""Fixtures of all tests, and what isolates tests from the machine that they run on."""
 
 from __future__ import annotations
 
 import logging
 import os
 
-os.environ["DATABASE_PATH"] = "data/test_qa_records.db"  # before anything of penstock is imported
+os.environ["DATABASE_PATH"] = "data/test_qa_records.db"  # before penstock is imported
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,7 +32,7 @@ for _field in Settings.model_fields.keys() - _KEPT:
 
 @pytest.fixture(scope="session", autouse=True)
 def _test_database() -> Iterator[None]:
-    """Start and end without the database that tests use."""
+    """Delete the database of the tests before the first and after the last one."""
     database = Path(os.environ["DATABASE_PATH"]).absolute()
     for end in ("", "-wal", "-shm"):
         database.with_name(database.name + end).unlink(missing_ok=True)
@@ -43,7 +43,7 @@ def _test_database() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run each test in its own empty folder, so that it sees no ``.env`` or ``data/`` of the developer."""
+    """Run each test in an empty folder of its own, without the ``.env`` and ``data/`` of the developer."""
     monkeypatch.chdir(tmp_path)
     get_settings.cache_clear()
     yield
@@ -52,7 +52,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 @pytest.fixture
 async def model() -> AsyncIterator[ModelServer]:
-    """A provider that answers ``echo: <last user message>`` until it is told otherwise."""
+    """A provider that answers ``echo: <last user message>`` unless a test scripts it."""
     async with ModelServer() as server:
         yield server
 
@@ -69,7 +69,7 @@ def script(model: ModelServer) -> Callable[..., ModelServer]:
 
 @pytest.fixture
 def settings(model: ModelServer, tmp_path: Path) -> Settings:
-    """Settings whose model is the scripted one and whose database is the test's own."""
+    """Settings with the scripted model and a database of the test's own."""
     return Settings(
         llm_endpoint=model.url,
         llm_model="gpt-x",
@@ -80,7 +80,7 @@ def settings(model: ModelServer, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def client(settings: Settings) -> AsyncIterator[Client]:
-    """A client of the scripted model, made the current one: ``llm.complete`` asks it."""
+    """A client of the scripted model, which ``llm.complete`` uses."""
     async with Client(settings) as client:
         with use_client(client):
             yield client
@@ -88,7 +88,7 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
 
 @pytest.fixture(autouse=True)
 def _own_log() -> Iterator[None]:
-    """Undo what a command did to the log of this process, so that the next test hears it again."""
+    """Undo what a command did to the log of this process, so that later tests see log records."""
     log = logging.getLogger("penstock")
     before = log.propagate, log.level, list(log.handlers)
     yield

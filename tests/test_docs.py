@@ -1,4 +1,4 @@
-"""The documentation says what there is, what it shows works, and every contract row has a test."""
+"""The documentation is complete, its examples work, and every row of the contract has a test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -58,7 +59,7 @@ class Snippet:
 
     @property
     def file(self) -> str | None:
-        """The file that the page says it stands in."""
+        """The file that the page gives for it."""
         return next((word.removeprefix("file=") for word in self.words if word.startswith("file=")), None)
 
     def __str__(self) -> str:
@@ -93,7 +94,7 @@ def sections(page: Path) -> dict[str, str]:
 
 
 def spans(text: str) -> set[str]:
-    """What stands in code marks."""
+    """The texts in code marks."""
     return set(_SPAN.findall(text))
 
 
@@ -111,7 +112,7 @@ def own_registries(folder: Path) -> dict[str, Any]:
     return {"blocks": BlockRegistry(blocks), "gates": GateRegistry(blocks)}
 
 
-# What there is
+# Completeness
 
 
 @pytest.mark.parametrize("block", BlockRegistry().list_schemas(), ids=lambda block: block["type"])
@@ -147,11 +148,11 @@ def test_each_template_has_a_section_that_names_it(template: dict[str, Any]) -> 
 def test_each_setting_has_a_row_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|", read(DOCS / "settings.md"), re.MULTILINE))
 
-    documented = {name.lower(): said.strip(" `") for name, said in rows.items()}
-    assert documented == {name: _say_default(field.default) for name, field in Settings.model_fields.items()}
+    documented = {name.lower(): shown.strip(" `") for name, shown in rows.items()}
+    assert documented == {name: _show_default(field.default) for name, field in Settings.model_fields.items()}
 
 
-def _say_default(value: Any) -> str:
+def _show_default(value: Any) -> str:
     if value in {None, "", SecretStr("")}:
         return "none"
     if isinstance(value, bool):
@@ -176,10 +177,10 @@ def test_each_export_format_and_constraint_has_a_row() -> None:
 
 
 def test_each_route_is_documented() -> None:
-    said = set()
+    documented = set()
     for page in (DOCS / "api.md", DOCS / "jobs.md"):
-        said |= spans(read(page)) if page.exists() else set()
-    shapes = {re.sub(r"\{\w*\}", "{}", span.partition("?")[0]) for span in said}
+        documented |= spans(read(page)) if page.exists() else set()
+    shapes = {re.sub(r"\{\w*\}", "{}", span.partition("?")[0]) for span in documented}
 
     routes = [
         f"{method.upper()} {re.sub(r'{[^}]*}', '{}', path)}"
@@ -188,20 +189,20 @@ def test_each_route_is_documented() -> None:
     ]
 
     assert routes
-    missing = [route for route in routes if not any(_says(shape, route) for shape in shapes)]
+    missing = [route for route in routes if not any(_names_route(shape, route) for shape in shapes)]
     assert not missing
 
 
-def _says(shape: str, route: str) -> bool:
-    """Whether a code span means a route; ``…/versions/{n}`` means the one that ends so."""
+def _names_route(shape: str, route: str) -> bool:
+    """Whether a code span names a route; ``…/versions/{n}`` names the one with this end."""
     return shape == route or (shape.startswith("…/") and route.endswith(shape[1:]))
 
 
-# What is shown
+# Examples
 
 
 @pytest.mark.parametrize("snippet", snippets("yaml"), ids=str)
-def test_each_pipeline_that_is_shown_loads_and_has_nothing_to_mend(snippet: Snippet, tmp_path: Path) -> None:
+def test_each_pipeline_that_is_shown_loads_and_has_no_issues(snippet: Snippet, tmp_path: Path) -> None:
     write_files(snippet.page, tmp_path)
     shown = yaml.safe_load(snippet.text)
     definition = shown if isinstance(shown, dict) else {"name": "shown", "blocks": shown}
@@ -226,7 +227,7 @@ def test_each_piece_of_json_that_is_shown_is_json(snippet: Snippet) -> None:
 
 
 def _is_requests(snippet: Snippet) -> bool:
-    """Several bodies, one a line, as the page on the API shows them."""
+    """Whether it is several request bodies, one a line, as the page on the API shows them."""
     lines = snippet.text.splitlines()
     return len(lines) > 1 and all(line.startswith("{") and line.endswith("}") for line in lines)
 
@@ -304,7 +305,7 @@ def test_each_make_target_that_is_shown_exists(snippet: Snippet) -> None:
     assert set(shown) <= targets
 
 
-# What leads elsewhere
+# Links
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -322,7 +323,7 @@ def test_each_link_leads_somewhere(page: Path) -> None:
 
 
 def _slug(title: str) -> str:
-    """A heading's anchor, as GitHub makes it."""
+    """The anchor of a heading, as GitHub makes it."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
@@ -347,6 +348,18 @@ def test_each_file_of_ours_that_is_named_exists(page: Path) -> None:
 
     assert named
     assert not missing
+
+
+# Layers
+
+
+def test_the_page_on_architecture_shows_the_layers_that_import_linter_checks() -> None:
+    drawn = next(s.text for s in snippets("text") if s.page == DOCS / "architecture.md")
+    contracts = tomllib.loads(read(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
+
+    shown = [re.split(r" {2,}", line)[0] for line in drawn.splitlines()]
+
+    assert shown == next(contract["layers"] for contract in contracts if contract["type"] == "layers")
 
 
 # The contract

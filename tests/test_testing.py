@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -98,6 +99,18 @@ async def test_a_durable_run_asks_the_server_whose_settings_it_gets(tmp_path: Pa
 
     assert report.generated == 2
     assert model.answered == 2
+
+
+async def test_requests_after_a_number_of_answers_wait_until_they_are_released() -> None:
+    async with scripted_model() as model:
+        model.hold_after = 1
+        first = await ask("one")
+        second = asyncio.create_task(ask("two"))
+        await model.received(2)
+        was_answered = second.done()
+        model.release()
+
+        assert (first, was_answered, await second) == ("echo: one", False, "echo: two")
 
 
 async def test_the_model_in_use_before_is_in_use_again_afterwards() -> None:

@@ -1,4 +1,4 @@
-"""The peers: what to install for each, and their own scripts, which run in their own environments."""
+"""The peers: what to install for each, and their scripts, which run in environments of their own."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Peer:
 
     @property
     def marker(self) -> Path:
-        """A file that holds the requirement which was installed in full."""
+        """A file with the requirement that was installed completely."""
         return VENVS / self.name / ".installed"
 
     @property
     def installed(self) -> bool:
-        """Whether this very version is there."""
+        """Whether exactly this version is installed."""
         return self.marker.is_file() and self.marker.read_text().strip() == self.requirement
 
     @property
     def script(self) -> Path:
-        """The peer's own script, named like it."""
+        """The peer's script, which has the same name."""
         return Path(__file__).with_name(f"{self.name}.py")
 
 
@@ -54,4 +54,4 @@ PEERS = {
         Peer("sdg_hub", "sdg-hub", "sdg-hub", "0.9.4"),
     )
 }
-"""All of them, by the name of their script and environment."""
+"""All peers, by the name of their script and environment."""

@@ -12,7 +12,7 @@ from benchmarks.peers import PEERS, Peer
 
 
 def install(peer: Peer) -> None:
-    """Make the peer's environment; raises CalledProcessError when its packages cannot be had."""
+    """Make the peer's environment; raises CalledProcessError when its packages cannot be installed."""
     uv = str(Path(sys.executable).with_name("uv"))
     if not Path(uv).exists():
         uv = shutil.which("uv") or sys.exit("uv is needed to install peers: pip install uv")
@@ -31,7 +31,7 @@ def main() -> int:
     """Install, or list, the peers."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="which peers there are, and which of them are installed")
+    commands.add_parser("list", help="all peers, and which of them are installed")
     installing = commands.add_parser("install", help="install peers")
     installing.add_argument(
         "names", nargs="+", choices=[*PEERS, "all"], metavar="NAME", help=", ".join(PEERS)

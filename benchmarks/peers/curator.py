@@ -1,6 +1,6 @@
 """The work in Curator: one ``LLM`` for the text, one with a response format for the card."""
 
-# Curator lives in its own environment, so a checker sees neither it nor pydantic's classes there.
+# Curator is installed in its own environment, so a type checker sees neither it nor pydantic's classes there.
 # mypy: disable-error-code="import-not-found, import-untyped, misc, no-any-return"
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks.work import MODEL, Job, is_card, json_prompt, make_seeds, report
 
 
 class Card(BaseModel):
-    """``work.SCHEMA`` as Curator wants it."""
+    """``work.SCHEMA`` as a pydantic model."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -45,7 +45,7 @@ class CardOfText(curator.LLM):
         return json_prompt(row["answer"])
 
     def parse(self, row: dict[str, Any], response: Card) -> dict[str, Any]:
-        """All of it."""
+        """The seed, its answer and its card."""
         return {**row, **response.model_dump()}
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     def backend() -> dict[str, Any]:
         return {
             "base_url": job.endpoint,
-            # Its own limits would otherwise hold it to 200 requests a second.
+            # Its default limits allow only 200 requests a second.
             "max_requests_per_minute": 100_000_000,
             "max_tokens_per_minute": 1_000_000_000_000,
             "max_concurrent_requests": job.concurrency,

@@ -1,6 +1,6 @@
 """The work in Data Designer: a text column and a structured column over a seed dataset."""
 
-# Data Designer lives in its own environment, so a checker does not see it.
+# Data Designer is installed in its own environment, so a type checker does not see it.
 # mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations

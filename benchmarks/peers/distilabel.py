@@ -1,9 +1,9 @@
 """The work in distilabel: two TextGeneration tasks and a step that checks the second one's JSON."""
 
-# distilabel lives in its own environment, so a checker does not see it.
+# distilabel is installed in its own environment, so a type checker does not see it.
 # mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator, misc, no-any-return"
 
-# No postponed annotations here: distilabel reads those of its steps as they stand.
+# No postponed annotations here: distilabel reads the annotations of its steps at run time.
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ from benchmarks.work import (
 
 @step(inputs=["card"], outputs=["valid"])
 def CheckCard(inputs: StepInput) -> Any:  # noqa: N802  # distilabel makes a class of it
-    """Whether each card is what was asked for."""
+    """Whether each card follows the schema."""
     for row in inputs:
         row["valid"] = is_card(json.loads(row["card"]))
     yield inputs
@@ -40,7 +40,7 @@ def main() -> None:
     def model(**settings: Any) -> Any:
         return OpenAILLM(model=MODEL, base_url=job.endpoint, api_key="none", generation_kwargs=settings)
 
-    # A task sends one batch at a time, all of it at once, and both tasks run side by side.
+    # A task sends one batch at a time, all its requests at once, and both tasks run at the same time.
     batch = job.concurrency // 2
     with Pipeline(name="bench", cache_dir=job.out / "cache") as pipeline:
         seeds = LoadDataFromDicts(data=list(make_seeds(job.rows)), batch_size=batch)

@@ -1,6 +1,6 @@
 """The work in sdg-hub: a flow of prompt, chat and extraction blocks, twice, and a JSON parser."""
 
-# sdg-hub lives in its own environment, so a checker sees neither it nor pandas.
+# sdg-hub is installed in its own environment, so a type checker sees neither it nor pandas.
 # mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations

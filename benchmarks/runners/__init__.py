@@ -1,1 +1,1 @@
-"""The columns that run in penstock's own environment: two floors, and penstock."""
+"""The columns that run in penstock's own environment: the baselines, and penstock."""

@@ -1,4 +1,4 @@
-"""The floor's calls made as cheap as aiohttp lets them be: uvloop, orjson, one connection a worker."""
+"""The baseline's calls as cheap as aiohttp allows: uvloop, orjson, one connection a worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.work import MODEL, Job, is_card, json_prompt, make_seeds, report
 
 
 async def run(job: Job) -> int:
-    """Do the work of ``job``; returns how many rows came out right."""
+    """Do the work of ``job``; returns the number of correct rows."""
     url = f"{job.endpoint}/chat/completions"
     seeds = make_seeds(job.rows)
     structured = {"response_format": response_format()}
@@ -29,11 +29,11 @@ async def run(job: Job) -> int:
                 return content
 
         async def work() -> int:
-            right = 0
+            correct = 0
             for seed in seeds:
                 text = await ask(text_prompt(seed), {})
-                right += is_card(orjson.loads(await ask(json_prompt(text), structured)))
-            return right
+                correct += is_card(orjson.loads(await ask(json_prompt(text), structured)))
+            return correct
 
         return sum(await asyncio.gather(*(work() for _ in range(job.concurrency))))
 

@@ -27,7 +27,7 @@ PIPELINE: dict[str, Any] = {
         },
     ],
 }
-"""The common work; JSON is YAML too, so it is written as it stands."""
+"""The common work; written to the file as JSON, which is YAML too."""
 
 
 def prepare(job: Job) -> list[str]:
@@ -48,7 +48,7 @@ def executable() -> str:
 
 
 def environment(job: Job) -> dict[str, str]:
-    """What penstock is told by its environment."""
+    """The settings of penstock."""
     return {
         "LLM_ENDPOINT": job.endpoint,
         "LLM_MODEL": MODEL,
@@ -59,13 +59,13 @@ def environment(job: Job) -> dict[str, str]:
 
 
 def count(job: Job) -> int:
-    """How many records were written with a card that is right."""
+    """How many records have a correct card."""
     with _output(job).open() as file:
         return sum(is_card(_state(line).get("generated")) for line in file)
 
 
 def disk(job: Job) -> dict[str, float]:
-    """Bytes per record: what the database takes, what the output takes, and what is the records' own text."""
+    """Bytes per record: of the database, of the output, and of the records' own text."""
     database = sum(file.stat().st_size for file in (job.out / "database").rglob("*") if file.is_file())
     own = 0
     with _output(job).open() as file:

@@ -1,8 +1,8 @@
-"""Make ``demo.svg`` anew: run the demo in a terminal of its own, in an empty folder, and draw what comes out.
+"""Make ``demo.svg``: run the demo in a terminal, in an empty folder, and draw its output.
 
     python docs/pictures/make_demo_picture.py
 
-Nothing of it is touched. It takes as long as the demo takes.
+The output is not edited. This takes as long as the demo.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FONT_FACES = re.compile(r"\s*@font-face \{\{.*?\}\}", re.DOTALL)
 
 
 def main() -> None:
-    """Run, read the screen, draw."""
+    """Run the demo, read the screen, draw it."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text("$ make demo", style="bold"))
     for line in read_screen(run_demo()):
@@ -39,23 +39,25 @@ def main() -> None:
 
 def run_demo() -> str:
     """Everything that the demo writes to a terminal."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    own_end, other_end = pty.openpty()
+    fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(ROWS)}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "penstock", "demo"]
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=theirs, stderr=theirs)  # noqa: S603 - our own program
-        os.close(theirs)
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            command, cwd=folder, env=environment, stdout=other_end, stderr=other_end
+        )
+        os.close(other_end)
         written = bytearray()
-        while chunk := _read(ours):
+        while chunk := _read(own_end):
             written += chunk
         process.wait()
-    os.close(ours)
+    os.close(own_end)
     return written.decode()
 
 
 def read_screen(written: str) -> list[str]:
-    """The lines that stand on the screen at the end: progress draws over itself, its last state counts."""
+    """The lines on the screen at the end; of a progress display, which overwrites itself, the last state."""
     lines = [""]
     row = 0
     for piece in _PIECE.findall(written):
@@ -75,7 +77,7 @@ def read_screen(written: str) -> list[str]:
 
 
 def draw(console: Console) -> str:
-    """The picture, without fonts that would have to be fetched from elsewhere."""
+    """The picture, without fonts that a browser would download."""
     from rich._export_format import CONSOLE_SVG_FORMAT
 
     drawing = _FONT_FACES.sub("", CONSOLE_SVG_FORMAT).replace("Fira Code, monospace", "monospace")
@@ -85,7 +87,7 @@ def draw(console: Console) -> str:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65_536)
-    except OSError:  # Linux says so when the other end is closed
+    except OSError:  # Linux raises it when the other end is closed
         return b""
 
 

@@ -110,7 +110,7 @@ class ModelServer:
         self.refused_formats: set[str] = set()
         """Types of ``response_format`` that are answered with 400: ``json_schema``, ``json_object``."""
         self.hold_after: int | None = None
-        """How many requests to answer before the others wait for ``release``; None holds none back."""
+        """How many requests to answer before the others wait for ``release``; None: none waits."""
         self.requests: list[dict[str, Any]] = []
         """All requests: ``body``, ``headers`` (lower-case names) and ``path``."""
         self.in_flight = 0
@@ -153,7 +153,7 @@ class ModelServer:
             await self._received.wait()
 
     def release(self) -> None:
-        """Answer the requests that ``hold_after`` held back, and all later ones."""
+        """Answer the requests that ``hold_after`` makes wait, and all later ones."""
         self.hold_after = None
         self._released.set()
         self._released = asyncio.Event()

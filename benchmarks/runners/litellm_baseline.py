@@ -1,4 +1,4 @@
-"""What litellm alone costs: the two calls of a row by ``acompletion``, nothing stored."""
+"""What litellm alone costs: the two calls of a row with ``acompletion``, nothing stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.work import MODEL, Job, is_card, json_prompt, make_seeds, report
 
 
 async def run(job: Job) -> int:
-    """Do the work of ``job``; returns how many rows came out right."""
+    """Do the work of ``job``; returns the number of correct rows."""
     seeds = make_seeds(job.rows)
 
     async def ask(prompt: str, **extra: Any) -> str:
@@ -28,11 +28,11 @@ async def run(job: Job) -> int:
         return content
 
     async def work() -> int:
-        right = 0
+        correct = 0
         for seed in seeds:
             text = await ask(text_prompt(seed))
-            right += is_card(json.loads(await ask(json_prompt(text), response_format=response_format())))
-        return right
+            correct += is_card(json.loads(await ask(json_prompt(text), response_format=response_format())))
+        return correct
 
     return sum(await asyncio.gather(*(work() for _ in range(job.concurrency))))
 

@@ -1,4 +1,4 @@
-"""The floor: the two calls of a row with plain aiohttp; the answer is looked at and thrown away."""
+"""The baseline: the two calls of a row with plain aiohttp; the answer is checked and not stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.work import MODEL, Job, is_card, json_prompt, make_seeds, report
 
 
 async def run(job: Job) -> int:
-    """Do the work of ``job``; returns how many rows came out right."""
+    """Do the work of ``job``; returns the number of correct rows."""
     url = f"{job.endpoint}/chat/completions"
     seeds = make_seeds(job.rows)
 
@@ -26,11 +26,13 @@ async def run(job: Job) -> int:
                 return content
 
         async def work() -> int:
-            right = 0
+            correct = 0
             for seed in seeds:
                 text = await ask(text_prompt(seed))
-                right += is_card(json.loads(await ask(json_prompt(text), response_format=response_format())))
-            return right
+                correct += is_card(
+                    json.loads(await ask(json_prompt(text), response_format=response_format()))
+                )
+            return correct
 
         return sum(await asyncio.gather(*(work() for _ in range(job.concurrency))))
 
