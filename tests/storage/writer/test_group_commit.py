@@ -152,14 +152,30 @@ async def test_a_writer_that_was_not_opened_is_refused_with_advice(watched: Watc
     await writer.aclose()
 
 
-async def test_progress_waits_for_the_record_that_follows(watched: WatchedStorage) -> None:
-    async with Writer(watched) as writer:
-        writer.update_job(1, progress=0.75)
-        await asyncio.sleep(0.01)
-        await writer.save_record(NewRecord(1, 1, RecordId(1), {}))
-        commits = watched.count("COMMIT")
+_SAVES = {
+    "record": lambda writer: writer.save_record(NewRecord(1, 1, RecordId(1), {})),
+    "call": lambda writer: writer.save_call(b"k" * 16, b""),
+    "flush": lambda writer: writer.flush(),
+}
 
-    assert commits == 1
+
+@pytest.mark.parametrize("save", _SAVES)
+async def test_progress_waits_for_what_is_saved_next_which_does_not_wait(
+    watched: WatchedStorage, save: str
+) -> None:
+    async with Writer(watched, update_delay=600) as writer:
+        async with asyncio.timeout(60):
+            await _SAVES[save](writer)
+            before = watched.count("BEGIN")
+            writer.update_job(1, progress=0.75)
+            await asyncio.sleep(0.1)
+            waited = watched.count("BEGIN") == before
+            await _SAVES[save](writer)
+            async with watched.reading() as session:
+                job = await jobs.get_job(session, 1)
+
+    assert waited
+    assert job.progress == 0.75
 
 
 async def test_the_waiters_of_a_large_group_go_on_a_few_at_a_time(watched: WatchedStorage) -> None:
