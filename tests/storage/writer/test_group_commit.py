@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from penstock.entities import JobStatus, RecordId, RecordStatus, Usage
 from penstock.errors import StorageError
@@ -171,11 +172,10 @@ async def test_progress_waits_for_what_is_saved_next_which_does_not_wait(
             await asyncio.sleep(0.1)
             waited = watched.count("BEGIN") == before
             await _SAVES[save](writer)
-            async with watched.reading() as session:
-                job = await jobs.get_job(session, 1)
 
     assert waited
-    assert job.progress == 0.75
+    async with watched.reading() as session:
+        assert (await jobs.get_job(session, 1)).progress == 0.75
 
 
 async def test_the_waiters_of_a_large_group_go_on_a_few_at_a_time(watched: WatchedStorage) -> None:
@@ -223,6 +223,8 @@ async def test_one_bad_record_fails_alone(
         type(None),
         type(None),
     ]
+    assert isinstance(outcomes[1], StorageError)
+    assert isinstance(outcomes[1].__cause__, (sqlite3.IntegrityError, IntegrityError))
     assert len(await read_all(storage)) == 2
 
 
