@@ -16,6 +16,7 @@ from penstock.errors import StorageError
 from penstock.storage import jobs, pipelines
 from penstock.storage.database import Storage
 from penstock.storage.entities import NewRecord
+from penstock.storage.journal import DurableJournal
 from penstock.storage.writer import Writer
 from support.records import read_all
 from support.watched_storage import WatchedStorage
@@ -241,27 +242,47 @@ async def test_a_cancelled_save_does_not_affect_the_others_of_its_group(
     assert len(await read_all(storage)) == 2
 
 
-async def test_a_short_lock_is_waited_for_and_a_long_one_is_an_error(
-    tmp_path: Path,
+async def test_a_lock_that_is_released_in_time_is_waited_for(watched: WatchedStorage) -> None:
+    async with Writer(watched) as writer:
+        other = sqlite3.connect(str(watched.path), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        saving = asyncio.create_task(writer.save_record(NewRecord(1, 1, RecordId(1), {})))
+        await watched.wait_for("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+        other.close()
+        await saving
+
+    assert len(await read_all(watched)) == 1
+
+
+async def test_a_lock_that_is_not_released_in_time_is_an_error_and_writing_goes_on_afterwards(
+    watched: WatchedStorage,
 ) -> None:
-    path = tmp_path / "a.db"
-    async with Storage(path, lock_seconds=0.3) as storage:
+    async with Storage(str(watched.path), lock_seconds=0.05) as storage, Writer(storage) as writer:
+        other = sqlite3.connect(str(watched.path), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="locked"):
+            await writer.save_record(NewRecord(1, 1, RecordId(2), {}))
+        other.execute("ROLLBACK")
+        other.close()
+        await writer.save_record(NewRecord(1, 1, RecordId(2), {}))
+
+    assert len(await read_all(watched)) == 1
+
+
+async def test_a_database_in_memory_is_written_as_well() -> None:
+    async with Storage(":memory:") as storage:
         async with storage.session() as session:
-            pipeline_id = await pipelines.save_pipeline(session, "P", {})
-            job_id = await jobs.create_job(session, pipeline_id, 1)
-        async with Writer(storage) as writer:
-            other = sqlite3.connect(path, isolation_level=None)
-            other.execute("BEGIN IMMEDIATE")
-            waiting = asyncio.create_task(writer.save_record(NewRecord(job_id, 1, RecordId(1), {})))
-            await asyncio.sleep(0.05)
-            other.execute("ROLLBACK")
-            await waiting
+            await pipelines.save_pipeline(session, "P", {"name": "P"})
+            await jobs.create_job(session, 1, total_seeds=1)
+        async with Writer(storage) as writer, DurableJournal(storage, writer) as journal:
+            await writer.save_record(NewRecord(1, 1, RecordId(1), {}, "text"))
+            await journal.save(b"k" * 16, b"value")
+            writer.update_job(1, progress=0.5)
+            await writer.flush()
+            call = await journal.find(b"k" * 16)
+        async with storage.reading() as session:
+            job = await jobs.get_job(session, 1)
+        outputs = [record.output for record in await read_all(storage)]
 
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StorageError, match="locked"):
-                await writer.save_record(NewRecord(job_id, 1, RecordId(2), {}))
-            other.execute("ROLLBACK")
-            await writer.save_record(NewRecord(job_id, 1, RecordId(2), {}))
-            other.close()
-
-        assert len(await read_all(storage)) == 2
+    assert (outputs, call, job.progress) == (["text"], b"value", 0.5)
