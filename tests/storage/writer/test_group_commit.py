@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,33 @@ async def test_closing_writes_progress_that_nobody_waits_for(watched: WatchedSto
 
     async with watched.reading() as session:
         assert (await jobs.get_job(session, 1)).progress == 0.75
+
+
+async def test_a_closed_writer_has_no_connection_and_no_thread(watched: WatchedStorage) -> None:
+    async with Writer(watched) as writer:
+        await writer.save_record(NewRecord(1, 1, RecordId(1), {}))
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        watched.connection.execute("SELECT 1")
+    assert not await _threads_that_stay()
+
+
+async def test_a_writer_that_cannot_be_opened_leaves_no_thread(tmp_path: Path) -> None:
+    async with Storage(tmp_path / "a.db") as storage:
+        (tmp_path / "a.db").unlink()
+        (tmp_path / "a.db").mkdir()
+
+        with pytest.raises(StorageError, match="cannot be opened"):
+            await Writer(storage).open()
+        assert not await _threads_that_stay()
+
+
+async def _threads_that_stay() -> list[str]:
+    """The names of the writers' threads that are still there after some seconds."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("penstock-writer")]
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 10)
+    return [thread.name for thread in threads if thread.is_alive()]
 
 
 async def test_a_writer_can_be_opened_again(watched: WatchedStorage) -> None:
