@@ -91,7 +91,8 @@ async def test_a_lock_that_is_held_for_an_instant_is_waited_for(tmp_path: Path) 
         async def hold(locked: asyncio.Event) -> None:
             async with lock_job(storage, 3):
                 locked.set()
-                await asyncio.sleep(0.02)
+                for _ in range(3):  # until the other has tried once
+                    await asyncio.sleep(0)
 
         locked = asyncio.Event()
         holder = asyncio.create_task(hold(locked))

@@ -12,8 +12,8 @@ from penstock.storage.database import Storage
 class WatchedStorage(Storage):
     """A SQLite file, and what its writer does."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, *, lock_seconds: float = 60.0) -> None:
+        super().__init__(path, lock_seconds=lock_seconds)
         self.statements: list[str] = []
         """The statements of the writer's connection."""
 

@@ -83,6 +83,7 @@ async def test_a_full_disk_fails_what_waits_and_writing_goes_on_when_there_is_sp
 
     message = f"There is no room left on the disk for {watched.path}."
     assert [str(outcome) for outcome in outcomes] == [message] * 3
+    assert len({id(outcome) for outcome in outcomes}) == 3, "each waiter has an exception of its own"
     assert [record.identity for record in await read_all(watched)] == [RecordId(9)]
 
 

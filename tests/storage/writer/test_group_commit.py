@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from penstock.entities import JobStatus, RecordId, RecordStatus, Usage
 from penstock.errors import StorageError
 from penstock.storage import jobs, pipelines
 from penstock.storage.database import Storage
 from penstock.storage.entities import NewRecord
+from penstock.storage.journal import DurableJournal
 from penstock.storage.writer import Writer
 from support.records import read_all
 from support.watched_storage import WatchedStorage
@@ -134,6 +137,33 @@ async def test_closing_writes_progress_that_nobody_waits_for(watched: WatchedSto
         assert (await jobs.get_job(session, 1)).progress == 0.75
 
 
+async def test_a_closed_writer_has_no_connection_and_no_thread(watched: WatchedStorage) -> None:
+    async with Writer(watched) as writer:
+        await writer.save_record(NewRecord(1, 1, RecordId(1), {}))
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        watched.connection.execute("SELECT 1")
+    assert not await _threads_that_stay()
+
+
+async def test_a_writer_that_cannot_be_opened_leaves_no_thread(tmp_path: Path) -> None:
+    async with Storage(tmp_path / "a.db") as storage:
+        (tmp_path / "a.db").unlink()
+        (tmp_path / "a.db").mkdir()
+
+        with pytest.raises(StorageError, match="cannot be opened"):
+            await Writer(storage).open()
+        assert not await _threads_that_stay()
+
+
+async def _threads_that_stay() -> list[str]:
+    """The names of the writers' threads that are still there after some seconds."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("penstock-writer")]
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 10)
+    return [thread.name for thread in threads if thread.is_alive()]
+
+
 async def test_a_writer_can_be_opened_again(watched: WatchedStorage) -> None:
     writer = Writer(watched)
     async with writer:
@@ -152,14 +182,29 @@ async def test_a_writer_that_was_not_opened_is_refused_with_advice(watched: Watc
     await writer.aclose()
 
 
-async def test_progress_waits_for_the_record_that_follows(watched: WatchedStorage) -> None:
-    async with Writer(watched) as writer:
-        writer.update_job(1, progress=0.75)
-        await asyncio.sleep(0.01)
-        await writer.save_record(NewRecord(1, 1, RecordId(1), {}))
-        commits = watched.count("COMMIT")
+_SAVES = {
+    "record": lambda writer: writer.save_record(NewRecord(1, 1, RecordId(1), {})),
+    "call": lambda writer: writer.save_call(b"k" * 16, b""),
+    "flush": lambda writer: writer.flush(),
+}
 
-    assert commits == 1
+
+@pytest.mark.parametrize("save", _SAVES)
+async def test_progress_waits_for_what_is_saved_next_which_does_not_wait(
+    watched: WatchedStorage, save: str
+) -> None:
+    async with Writer(watched, update_delay=600) as writer:
+        async with asyncio.timeout(60):
+            await _SAVES[save](writer)
+            before = watched.count("BEGIN")
+            writer.update_job(1, progress=0.75)
+            await asyncio.sleep(0.1)
+            waited = watched.count("BEGIN") == before
+            await _SAVES[save](writer)
+
+    assert waited
+    async with watched.reading() as session:
+        assert (await jobs.get_job(session, 1)).progress == 0.75
 
 
 async def test_the_waiters_of_a_large_group_go_on_a_few_at_a_time(watched: WatchedStorage) -> None:
@@ -207,6 +252,8 @@ async def test_one_bad_record_fails_alone(
         type(None),
         type(None),
     ]
+    assert isinstance(outcomes[1], StorageError)
+    assert isinstance(outcomes[1].__cause__, (sqlite3.IntegrityError, IntegrityError))
     assert len(await read_all(storage)) == 2
 
 
@@ -223,27 +270,47 @@ async def test_a_cancelled_save_does_not_affect_the_others_of_its_group(
     assert len(await read_all(storage)) == 2
 
 
-async def test_a_short_lock_is_waited_for_and_a_long_one_is_an_error(
-    tmp_path: Path,
+async def test_a_lock_that_is_released_in_time_is_waited_for(watched: WatchedStorage) -> None:
+    async with Writer(watched) as writer:
+        other = sqlite3.connect(str(watched.path), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        saving = asyncio.create_task(writer.save_record(NewRecord(1, 1, RecordId(1), {})))
+        await watched.wait_for("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+        other.close()
+        await saving
+
+    assert len(await read_all(watched)) == 1
+
+
+async def test_a_lock_that_is_not_released_in_time_is_an_error_and_writing_goes_on_afterwards(
+    watched: WatchedStorage,
 ) -> None:
-    path = tmp_path / "a.db"
-    async with Storage(path, lock_seconds=0.3) as storage:
+    async with Storage(str(watched.path), lock_seconds=0.05) as storage, Writer(storage) as writer:
+        other = sqlite3.connect(str(watched.path), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="locked"):
+            await writer.save_record(NewRecord(1, 1, RecordId(2), {}))
+        other.execute("ROLLBACK")
+        other.close()
+        await writer.save_record(NewRecord(1, 1, RecordId(2), {}))
+
+    assert len(await read_all(watched)) == 1
+
+
+async def test_a_database_in_memory_is_written_as_well() -> None:
+    async with Storage(":memory:") as storage:
         async with storage.session() as session:
-            pipeline_id = await pipelines.save_pipeline(session, "P", {})
-            job_id = await jobs.create_job(session, pipeline_id, 1)
-        async with Writer(storage) as writer:
-            other = sqlite3.connect(path, isolation_level=None)
-            other.execute("BEGIN IMMEDIATE")
-            waiting = asyncio.create_task(writer.save_record(NewRecord(job_id, 1, RecordId(1), {})))
-            await asyncio.sleep(0.05)
-            other.execute("ROLLBACK")
-            await waiting
+            await pipelines.save_pipeline(session, "P", {"name": "P"})
+            await jobs.create_job(session, 1, total_seeds=1)
+        async with Writer(storage) as writer, DurableJournal(storage, writer) as journal:
+            await writer.save_record(NewRecord(1, 1, RecordId(1), {}, "text"))
+            await journal.save(b"k" * 16, b"value")
+            writer.update_job(1, progress=0.5)
+            await writer.flush()
+            call = await journal.find(b"k" * 16)
+        async with storage.reading() as session:
+            job = await jobs.get_job(session, 1)
+        outputs = [record.output for record in await read_all(storage)]
 
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StorageError, match="locked"):
-                await writer.save_record(NewRecord(job_id, 1, RecordId(2), {}))
-            other.execute("ROLLBACK")
-            await writer.save_record(NewRecord(job_id, 1, RecordId(2), {}))
-            other.close()
-
-        assert len(await read_all(storage)) == 2
+    assert (outputs, call, job.progress) == (["text"], b"value", 0.5)

@@ -25,7 +25,7 @@ from penstock.storage.writer.group import Group, Waiter
 from penstock.storage.writer.sinks import make_sink
 
 UPDATE_DELAY = 0.25
-"""Seconds that a job's progress may wait for a record or a call to be written with it."""
+"""Seconds that a job's progress waits for a record or a call to be written with it."""
 
 _ACKNOWLEDGED_AT_ONCE = 8
 """Waiters that go on in one turn of the event loop: each begins its next record, and requests to the service
@@ -33,10 +33,14 @@ have to wait meanwhile."""
 
 
 class Writer(AsyncResource):
-    """Writes records, calls and jobs' progress in groups; closing it writes what is left."""
+    """Writes records, calls and jobs' progress in groups; closing it writes what is left.
 
-    def __init__(self, storage: Storage) -> None:
+    Progress waits at most ``update_delay`` seconds for a record or a call to be written with it.
+    """
+
+    def __init__(self, storage: Storage, *, update_delay: float = UPDATE_DELAY) -> None:
         self._storage = storage
+        self._update_delay = update_delay
         self._sink = make_sink(storage)
         self._next = Group()
         self._wake = asyncio.Event()
@@ -131,7 +135,7 @@ class Writer(AsyncResource):
     async def _wait_for_waiter(self) -> None:
         """Let progress wait for something to be written with it."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(UPDATE_DELAY):
+            async with asyncio.timeout(self._update_delay):
                 await self._urgent.wait()
 
     async def _write(self, group: Group) -> None:
