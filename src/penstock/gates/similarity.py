@@ -55,4 +55,4 @@ def medoid(samples: Sequence[Mapping[str, Any] | str]) -> int:
     for (one, other), similarity in similarities(samples).items():
         totals[one] += similarity
         totals[other] += similarity
-    return max(range(len(samples)), key=lambda index: (round(totals[index], 12), -index))
+    return max(range(len(samples)), key=lambda index: round(totals[index], 12))
