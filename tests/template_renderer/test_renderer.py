@@ -1,4 +1,4 @@
-"""Templates: what they can say, and what they cannot do."""
+"""Rendering templates: what they can do, and what they cannot."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ renderer = TemplateRenderer()
         ("{% set n = namespace(s=0) %}{% for i in range(4) %}{% set n.s = n.s + i %}{% endfor %}{{ n.s }}",
          {}, "6"),
         ("{% macro bold(x) %}*{{ x }}*{% endmacro %}{{ bold('a') }}", {}, "*a*"),
-        ("{# a remark #}kept\n", {}, "kept\n"),
+        ("{# a comment #}kept\n", {}, "kept\n"),
         ("plain { text } %}", {}, "plain { text } %}"),
         ("", {}, ""),
     ],
 )  # fmt: skip
-def test_templates_say_what_prompts_need(template: str, context: dict[str, Any], text: str) -> None:
+def test_the_features_that_prompts_need_work(template: str, context: dict[str, Any], text: str) -> None:
     assert renderer.render(template, context) == text
 
 
 @pytest.mark.row("A116")
-def test_tojson_prints_prettily_and_keeps_letters() -> None:
+def test_tojson_indents_and_keeps_characters() -> None:
     assert renderer.render("{{ x | tojson }}", {"x": {"a": 1}}) == '{\n  "a": 1\n}'
     assert renderer.render("{{ x | tojson }}", {"x": "ü<b>"}) == '"ü<b>"'
 
@@ -83,7 +83,7 @@ def test_a_missing_name_is_an_error_that_names_it() -> None:
 @pytest.mark.parametrize(
     "template", ["{{ x.y }}", "{{ x.y.z }}", "{% if nope %}{% endif %}", "{{ nope | tojson }}"]
 )
-def test_what_is_missing_further_in_is_an_error_too(template: str) -> None:
+def test_a_missing_nested_name_is_an_error_too(template: str) -> None:
     with pytest.raises(TemplateError, match=r"^undefined variable in template: "):
         renderer.render(template, {"x": {}})
 
@@ -100,7 +100,7 @@ def test_wrong_syntax_is_an_error_with_its_line(template: str, line: int) -> Non
 
 
 @pytest.mark.row("A121")
-def test_a_template_sees_the_state_of_now() -> None:
+def test_a_template_sees_the_present_state() -> None:
     state = {"role": "assistant"}
     before = renderer.render("You are {{ role }}", state)
 
@@ -138,7 +138,7 @@ def test_a_field_may_be_called_like_a_method_of_dict() -> None:
         "{% extends 'x' %}",
     ],
 )
-def test_a_template_cannot_reach_out(template: str) -> None:
+def test_a_template_cannot_reach_python_or_files(template: str) -> None:
     state = {"x": [1]}
 
     with pytest.raises(TemplateError):
@@ -207,7 +207,7 @@ def test_a_template_cannot_exhaust_the_machine(template: str) -> None:
         renderer.render(template, {"a": 1})
 
 
-def test_a_large_state_is_no_hostile_template() -> None:
+def test_a_template_may_render_a_large_state() -> None:
     state = {"rows": [{"n": n, "text": "word " * 20} for n in range(2_000)]}
 
     text = renderer.render("{% for row in rows %}{{ row.n }}: {{ row.text | upper }}\n{% endfor %}", state)
@@ -215,7 +215,7 @@ def test_a_large_state_is_no_hostile_template() -> None:
     assert text.count("\n") == 2_000
 
 
-def test_text_without_markup_may_be_of_any_length() -> None:
+def test_text_without_markup_may_have_any_length() -> None:
     text = "{ long " * 1_000_000
 
     assert renderer.render(text, {}) is text
@@ -245,11 +245,11 @@ def test_importing_the_renderer_does_not_import_jinja() -> None:
 
 
 @given(st.text(alphabet="{}%# abx|'\"().[]*+~-0123456789ifendrsou\n", max_size=60))
-def test_any_text_renders_or_says_why_not(template: str) -> None:
+def test_any_text_renders_or_raises_an_error_with_a_reason(template: str) -> None:
     try:
-        told = renderer.render(template, {"a": 1, "b": "t", "x": [1, {"a": 2}]})
+        outcome = renderer.render(template, {"a": 1, "b": "t", "x": [1, {"a": 2}]})
     except TemplateError as error:
-        told = error.message or "no reason"
+        outcome = error.message or "no reason"
 
-    assert isinstance(told, str)
-    assert told != "no reason"
+    assert isinstance(outcome, str)
+    assert outcome != "no reason"

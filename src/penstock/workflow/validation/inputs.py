@@ -56,7 +56,7 @@ def _check_declared_inputs(context: ValidationContext, step: StepInfo) -> None:
 def _check_template(
     context: ValidationContext, step: StepInfo, text: str, path: Path, seed: int | None = None
 ) -> None:
-    """Check the names that a template reads; ``seed`` is the number of the seed that it stands in, if any."""
+    """Check the names that a template reads; ``seed`` is the number of the seed that holds it, if any."""
     origin = "The template" if seed is None else f"Seed {seed}'s '{path[-1]}', a template,"
     try:
         template = _renderer.compile(text)
