@@ -47,7 +47,7 @@ class StepRun:
         """The output of the last attempt."""
 
     async def run(self) -> None:
-        """Ask the block, judge its output with the gates and heal it; raises what goes wrong in any of these."""
+        """Ask the block, judge its output with the gates and heal it; raises their errors."""
         started = time.perf_counter()
         entry = self.entry
         try:
