@@ -60,8 +60,8 @@ class Executor:
             await run.run()
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             outcome.error = to_record_error(step, error, state)
-            run.entry["error"] = outcome.error.message
             self.add_entry(step, run.entry, state)
+            run.entry["error"] = outcome.error.message
             logger.error("[%s] step %d: %s", trace_id, step.number, outcome.error.message)
             return
         self.add_entry(step, run.entry, {**state, **run.entry["output"]})
