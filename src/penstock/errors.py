@@ -1,25 +1,25 @@
-"""Everything that can go wrong, as one tree.
+"""All errors of penstock, as one tree.
 
-PipelineError                 the base: one sentence, and its facts
-├── BadInputError             what was given cannot be used (a file, a setting, a request)
-│   ├── DefinitionError       a pipeline that cannot run as it is written
-│   └── TooLargeError         more bytes than are taken
-├── BlockNotFoundError        no block of that type
-├── GateNotFoundError         no gate of that type
+PipelineError                 the base: a message of one sentence, and its details
+├── BadInputError             an input cannot be used (a file, a setting, a request)
+│   ├── DefinitionError       a pipeline definition is invalid
+│   └── TooLargeError         an input has too many bytes
+├── BlockNotFoundError        no block has that type
+├── GateNotFoundError         no gate has that type
 ├── BlockExecutionError       a block failed while it ran
-├── ValidationError           a block returned what it did not declare
+├── ValidationError           a block returned fields that it did not declare
 ├── TemplateError             a template could not be rendered
-├── GateError                 a gate could not look at all (not: it looked and found fault)
-├── HealingError              the attempts are used up and gates still find fault
-├── ConfigurationError        penstock, or the machine, is not set up for this
+├── GateError                 a gate could not run (a gate that runs and finds issues raises nothing)
+├── HealingError              all attempts are used and gates still report issues
+├── ConfigurationError        penstock or the machine is not set up for this
 ├── NotFoundError             nothing is stored under that name or number
-├── ConflictError             the present state does not allow it
+├── ConflictError             the current state does not allow it
 ├── StorageError              the database cannot be read or written
-│   └── SerializationError    a value that JSON cannot hold
-└── LLMError                  a model could not be asked, or did not answer
-    ├── LLMRefusedError       the provider refused the request; asking again changes nothing
+│   └── SerializationError    a value cannot be written as JSON
+└── LLMError                  a model could not be called, or did not answer
+    ├── LLMRefusedError       the provider refused the request; a retry would not help
     ├── LLMUnavailableError   the network or the provider failed until the deadline
-    └── JournalMissError      a replay came to a call that is not in the journal
+    └── JournalMissError      a replay needs a call that is not in the journal
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 
 class PipelineError(Exception):
-    """Base of all of penstock's errors: ``message`` is one sentence, ``detail`` holds its facts."""
+    """Base of all errors of penstock: ``message`` is one sentence, ``detail`` has the details as data."""
 
     def __init__(self, message: str, detail: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -37,23 +37,23 @@ class PipelineError(Exception):
 
 
 class BadInputError(PipelineError):
-    """What was given cannot be used; the message says what to give instead."""
+    """An input cannot be used; the message says what to give instead."""
 
 
 class DefinitionError(BadInputError):
-    """A pipeline definition that cannot run as it is written."""
+    """A pipeline definition is invalid."""
 
 
 class TooLargeError(BadInputError):
-    """What was given has more bytes than are taken; ``detail``: limit_bytes."""
+    """An input has too many bytes; ``detail``: limit_bytes."""
 
 
 class BlockNotFoundError(PipelineError):
-    """No block of that type; ``detail``: block_type, available_blocks."""
+    """No block has that type; ``detail``: block_type, available_blocks."""
 
 
 class GateNotFoundError(PipelineError):
-    """No gate of that type; ``detail``: gate_type, available_gates."""
+    """No gate has that type; ``detail``: gate_type, available_gates."""
 
 
 class BlockExecutionError(PipelineError):
@@ -68,19 +68,19 @@ class ValidationError(PipelineError):
 
 
 class TemplateError(PipelineError):
-    """A template is malformed, names something that is not there, or reaches for what it must not."""
+    """A template is malformed, uses a field that does not exist, or accesses something forbidden."""
 
 
 class GateError(PipelineError):
-    """A gate could not look at all, which is not the same as finding fault."""
+    """A gate could not run, so it is not known whether the output is right."""
 
 
 class HealingError(PipelineError):
-    """The attempts are used up and gates still find fault; ``detail``: findings, attempts."""
+    """All attempts are used and gates still report issues; ``detail``: findings, attempts."""
 
 
 class ConfigurationError(PipelineError):
-    """Penstock or the machine is not set up for what was asked."""
+    """Penstock or the machine is not set up for what was requested."""
 
 
 class NotFoundError(PipelineError):
@@ -88,7 +88,7 @@ class NotFoundError(PipelineError):
 
 
 class ConflictError(PipelineError):
-    """The present state does not allow what was asked."""
+    """The current state does not allow what was requested."""
 
 
 class StorageError(PipelineError):
@@ -96,15 +96,15 @@ class StorageError(PipelineError):
 
 
 class SerializationError(StorageError):
-    """A value cannot be written as JSON, and so cannot be kept."""
+    """A value cannot be written as JSON, so it cannot be stored."""
 
 
 class LLMError(PipelineError):
-    """A model could not be asked, or did not answer."""
+    """A model could not be called, or did not answer."""
 
 
 class LLMRefusedError(LLMError):
-    """The provider refused the request, and asking again would change nothing; ``detail``: status, body."""
+    """The provider refused the request, and a retry would not help; ``detail``: status, body."""
 
 
 class LLMUnavailableError(LLMError):
@@ -112,4 +112,4 @@ class LLMUnavailableError(LLMError):
 
 
 class JournalMissError(LLMError):
-    """A replay came to a call that is not in the journal."""
+    """A replay needs a call that is not in the journal."""

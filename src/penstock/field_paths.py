@@ -1,6 +1,6 @@
-"""Dotted paths into nested values (``generated.answer``, ``items.0``): one reader for gates, exports, checks.
+"""Dotted paths into nested values (``generated.answer``, ``items.0``).
 
-A key that has dots in it is found before a path that merely looks like it.
+A key that contains dots is found before a path that merely looks like it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class _Absent:
 
 
 ABSENT: Final = _Absent()
-"""Stands for a value that is not there; None can be a value."""
+"""Stands for a value that does not exist, because None can be a value."""
 
 
 def find_value(container: Any, path: str) -> Any:
-    """The value at ``path``, or ``ABSENT``."""
+    """The value at ``path``, or ``ABSENT`` when it does not exist."""
     if isinstance(container, Mapping) and path in container:  # the usual case
         return container[path]
     keys = find_keys(container, path)
@@ -38,7 +38,7 @@ def find_value(container: Any, path: str) -> Any:
 
 
 def find_keys(container: Any, path: str) -> Keys | None:
-    """The keys that lead to ``path``, one a level; None when nothing is there."""
+    """The keys that lead to ``path``, one for each level; None when it does not exist."""
     if isinstance(container, Mapping):
         return _find_in_mapping(container, path)
     if isinstance(container, list | tuple):

@@ -1,7 +1,7 @@
-"""JSON text of a value: the one place that decides how it is written, and when two values are the same.
+"""JSON text of a value, and when two values are the same JSON.
 
-Nothing else in penstock calls ``json.dumps`` on a value that a seed, a model or a block made: readers of
-traces, gates, exports and prompts then agree on what a value looks like.
+Values of seeds, models and blocks are written only here, so that traces, gates, exports and prompts agree on
+what a value looks like.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from penstock.errors import SerializationError
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 _EXACT = " "
-"""First character of a text that only the standard library reads without loss (integers beyond 64 bits)."""
+"""First character of a text that only the standard library reads exactly (integers beyond 64 bits)."""
 _FLAT = (str, int, type(None))
 
 
@@ -43,14 +43,21 @@ def from_json(text: str | bytes | None) -> Any:
 
 
 def to_text(value: Any) -> str:
-    """``value`` as a prompt or a score reads it: text unchanged, None as "", lists and objects as JSON."""
+    """``value`` as a prompt or a score reads it: text unchanged, None as "", lists and objects as JSON.
+
+    Raises SerializationError for a value that refers to itself, that is nested too deep, or whose keys JSON
+    has no text for.
+    """
     if isinstance(value, str):
         return value
     if value is None:
         return ""
-    if isinstance(value, (dict, list, tuple, bool)):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+    try:
+        if isinstance(value, (dict, list, tuple, bool)):
+            return json.dumps(value, ensure_ascii=False, default=str)
+        return str(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SerializationError(f"A value cannot be written as text: {error}") from error
 
 
 def is_same_json(one: Any, other: Any) -> bool:
@@ -63,7 +70,7 @@ def is_same_json(one: Any, other: Any) -> bool:
 
 
 def _to_exact_json(value: Any, *, sort_keys: bool) -> str:
-    """JSON of what orjson refuses: integers beyond 64 bits, lone surrogates, deep nesting."""
+    """JSON of values that orjson refuses: integers beyond 64 bits, lone surrogates, deep nesting."""
     try:
         text = json.dumps(value, default=str)
         plain = json.loads(text, parse_constant=lambda _: None)

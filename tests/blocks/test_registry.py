@@ -1,4 +1,4 @@
-"""Which blocks there are, and how they are made."""
+"""Which blocks there are, and how they are created."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_a_block_dropped_into_the_folder_works(user_blocks: Path) -> None:
 
 
 @pytest.mark.row("A55")
-def test_a_users_block_takes_the_place_of_a_built_in_one(user_blocks: Path) -> None:
+def test_a_users_block_replaces_a_built_in_one(user_blocks: Path) -> None:
     (user_blocks / "other.py").write_text(
         "from penstock.blocks.base import BaseBlock\n"
         "class ValidatorBlock(BaseBlock):\n"
@@ -76,7 +76,7 @@ def test_a_broken_file_is_listed_and_stops_nothing(user_blocks: Path) -> None:
     ]
 
 
-def test_a_block_that_cannot_describe_itself_is_listed_as_broken(user_blocks: Path) -> None:
+def test_a_block_without_a_valid_schema_is_listed_as_broken(user_blocks: Path) -> None:
     (user_blocks / "odd.py").write_text(
         "from penstock.blocks.base import BaseBlock\nclass Odd(BaseBlock):\n    outputs = 5\n"
     )
@@ -136,7 +136,7 @@ def test_a_wrong_setting_is_refused(block_type: str, config: dict[str, Any], sen
     assert sentence in raised.value.message
 
 
-def test_what_a_blocks_own_check_says_becomes_a_definition_error() -> None:
+def test_an_error_from_a_blocks_own_check_becomes_a_definition_error() -> None:
     class Picky(BaseBlock):
         def __init__(self, size: int) -> None:
             raise ValueError("size must be even")

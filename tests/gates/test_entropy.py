@@ -1,7 +1,8 @@
-"""Temperatures: how they are earned, and how they are written."""
+"""The temperatures of the policies, and how the policies are written."""
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -10,9 +11,6 @@ from penstock.errors import DefinitionError
 from penstock.gates import (
     Decay,
     EntropyPolicy,
-    FileEntropyState,
-    HealPolicy,
-    PartEntropyState,
     Ramp,
     Schedule,
 )
@@ -32,23 +30,10 @@ def test_a_decay_gets_cooler_with_each_failure() -> None:
     assert earned == pytest.approx([0.15, 0.1275, 0.108375, 0.092119])
 
 
-def test_a_schedule_goes_by_attempts_and_repeats_its_last_temperature() -> None:
+def test_a_schedule_has_one_temperature_per_attempt_and_repeats_the_last() -> None:
     schedule = Schedule((0.0, 0.3, 1.0))
 
     assert [schedule.temperature(1, attempt) for attempt in range(1, 6)] == [0.0, 0.3, 1.0, 1.0, 1.0]
-
-
-def test_only_a_policy_with_a_start_of_its_own_speaks_of_the_first_making() -> None:
-    policies = [None, Ramp(), Decay(), Ramp(0.0), Decay(0.2), Schedule((0.4, 0.6))]
-
-    assert [HealPolicy(entropy=policy).first_temperature() for policy in policies] == [
-        None,
-        None,
-        None,
-        0.0,
-        0.2,
-        0.4,
-    ]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +50,7 @@ def test_a_policy_is_written_as_a_mapping(config: dict[str, Any], policy: Entrop
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("config", "message"),
     [
         ("ramp", "entropy must be a mapping"),
         (None, "entropy must be a mapping"),
@@ -77,7 +62,7 @@ def test_a_policy_is_written_as_a_mapping(config: dict[str, Any], policy: Entrop
         ({"kind": "ramp", "step": -0.1}, "step is -0.1; write a temperature between 0 and 2"),
         ({"kind": "ramp", "start": "hot"}, "start is 'hot'"),
         ({"kind": "ramp", "start": True}, "start is True"),
-        ({"kind": "ramp", "start": 0.5, "ceiling": 0.4}, "a temperature from start"),
+        ({"kind": "ramp", "start": 0.5, "ceiling": 0.4}, "a temperature not below start"),
         ({"kind": "ramp", "ceiling": float("nan")}, "ceiling is nan"),
         ({"kind": "ramp", "step": None}, "step is None"),
         ({"kind": "decay", "factor": 0}, "factor is 0"),
@@ -89,60 +74,37 @@ def test_a_policy_is_written_as_a_mapping(config: dict[str, Any], policy: Entrop
         ({"kind": "schedule", "temperatures": [0.1] * 101}, "a list of 1 to 100 temperatures"),
     ],
 )
-def test_an_impossible_policy_is_refused_with_what_to_write(config: Any, says: str) -> None:
+def test_an_invalid_policy_is_refused_with_what_to_write(config: Any, message: str) -> None:
     with pytest.raises(DefinitionError) as caught:
         EntropyPolicy.from_config(config)
 
-    assert says in caught.value.message
+    assert message in caught.value.message
     assert len(caught.value.message) < 200
 
 
-def test_a_heal_policy_is_written_as_a_mapping() -> None:
-    policy = HealPolicy.from_config({"max_attempts": 6, "entropy": {"kind": "decay"}, "stop_on_repeat": True})
-
-    assert policy == HealPolicy(6, Decay(), True)
-    assert HealPolicy.from_config({}) == HealPolicy(4, None, False)
+@pytest.mark.parametrize("policy", [Ramp(0.1), Decay(), Schedule((0.4,))])
+def test_a_policy_made_in_python_is_used_unchanged(policy: EntropyPolicy) -> None:
+    assert EntropyPolicy.from_config(policy) is policy
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
-    [
-        ([], "heal must be a mapping"),
-        (True, "heal must be a mapping"),
-        ({"attempts": 3}, "no setting 'attempts'; it takes max_attempts, entropy, stop_on_repeat"),
-        ({"max_attempts": 0}, "max_attempts is 0; write a whole number"),
-        ({"max_attempts": 1.5}, "max_attempts is 1.5"),
-        ({"max_attempts": True}, "max_attempts is True"),
-        ({"max_attempts": 10**9}, "from 1 to 100"),
-        ({"stop_on_repeat": "yes"}, "write true or false"),
-        ({"entropy": {"kind": "cold"}}, "no kind 'cold'"),
-    ],
+    ("policy", "name"), [(Ramp(), "step"), (Decay(), "factor"), (Schedule((0.4,)), "temperatures")]
 )
-def test_an_impossible_heal_policy_is_refused_with_what_to_write(config: Any, says: str) -> None:
-    with pytest.raises(DefinitionError) as caught:
-        HealPolicy.from_config(config)
-
-    assert says in caught.value.message
+def test_a_policy_cannot_be_changed_because_records_share_it(policy: EntropyPolicy, name: str) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(policy, name, 0.9)
 
 
-def test_parts_are_counted_each_on_its_own() -> None:
-    state = PartEntropyState(Ramp(0.0, 0.1))
-
-    state.add_failure("a.py")
-    state.add_failure("a.py")
-    state.add_failure("b.py")
-
-    assert state.failures == {"a.py": 2, "b.py": 1}
-    assert [state.temperature(part, 3) for part in ("a.py", "b.py", "c.py")] == [0.2, 0.1, 0.0]
-    assert FileEntropyState is PartEntropyState
+def test_temperatures_at_the_limits_are_allowed() -> None:
+    assert Ramp(0, 0, 0).temperature(3, 4) == 0
+    assert Ramp(2, 2, 2).temperature(3, 4) == 2
+    assert Decay(2, 1).temperature(3, 4) == 2
+    assert len(Schedule((2,) * 100).temperatures) == 100
 
 
-def test_of_a_part_that_is_wrong_and_disagreed_upon_the_wrongness_counts() -> None:
-    state = PartEntropyState()
+def test_a_long_value_is_shortened_in_the_message() -> None:
+    with pytest.raises(DefinitionError) as raised:
+        EntropyPolicy.from_config({"kind": "x" * 100})
 
-    state.add_failure("a", disagreement=True)
-    cooler = state.temperature("a", 2)
-    state.add_failure("a")
-    hotter = state.temperature("a", 3)
-
-    assert (cooler, hotter) == (0.1275, 0.05)
+    assert raised.value.message == f"entropy has no kind '{'x' * 58}…; write kind: decay, ramp, schedule"
+    assert raised.value.detail == {"key": "entropy.kind", "kinds": ["decay", "ramp", "schedule"]}

@@ -1,4 +1,4 @@
-"""Parts by their paths, and the merge that leaves what was not named alone."""
+"""Parts by their paths, and the merge that keeps everything that was not named."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_naming_every_output_takes_all_that_came_back(old: dict[str, Any], new: 
 
 
 @given(_OUTPUTS, _OUTPUTS, st.data())
-def test_what_lies_outside_the_named_paths_stays(
+def test_values_outside_the_named_paths_stay_the_same(
     old: dict[str, Any], new: dict[str, Any], data: st.DataObject
 ) -> None:
     leaves = _leaves(old)
@@ -113,20 +113,20 @@ def test_a_part_is_found_by_its_path(path: str, value: Any) -> None:
     assert find_part(values, path) == value
 
 
-def test_a_field_that_was_remade_away_is_gone() -> None:
+def test_a_named_field_that_the_new_value_lacks_is_removed() -> None:
     merged = merge_parts({"g": {"a": 1, "extra": 2}}, {"g": {"a": 3}}, ["g.extra"])
 
     assert merged == {"g": {"a": 1}}
 
 
-def test_an_output_that_did_not_come_back_stays() -> None:
+def test_an_output_that_was_not_returned_stays_the_same() -> None:
     assert merge_parts({"a.py": "bad", "b.py": "fine"}, {"b.py": "new"}, ["a.py"]) == {
         "a.py": "bad",
         "b.py": "fine",
     }
 
 
-def test_a_field_of_something_that_had_no_fields_takes_the_remade_whole() -> None:
+def test_a_named_field_of_a_value_without_fields_replaces_the_whole_value() -> None:
     assert merge_parts({"g": "prose"}, {"g": {"a": 1}}, ["g.a"]) == {"g": {"a": 1}}
     assert merge_parts({"g": {"a": 1}}, {"g": "prose"}, ["g.a"]) == {"g": {"a": 1}}
 

@@ -1,4 +1,4 @@
-"""Which gates there are, and how they are made."""
+"""Which gates there are, and how they are created."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_settings_become_a_form() -> None:
     assert schema["config_schema"]["required"] == []
 
 
-def test_a_gate_of_ones_own_lies_in_user_blocks(tmp_path: Path) -> None:
+def test_a_gate_in_user_blocks_is_found(tmp_path: Path) -> None:
     (tmp_path / "shouting.py").write_text(OWN)
     (tmp_path / "broken.py").write_text("def broken(:")
 
@@ -84,14 +84,14 @@ def test_a_gate_of_ones_own_lies_in_user_blocks(tmp_path: Path) -> None:
     assert "description" in schema["config_schema"]["properties"]["part"]
 
 
-def test_a_check_of_ones_own_is_told_as_a_fault_of_the_definition(tmp_path: Path) -> None:
+def test_an_error_from_a_gates_own_check_of_settings_becomes_a_definition_error(tmp_path: Path) -> None:
     (tmp_path / "shouting.py").write_text(OWN)
 
     with pytest.raises(DefinitionError, match="marks cannot be negative"):
         GateRegistry(tmp_path).create("Shouting", {"marks": -1})
 
 
-def test_an_unknown_gate_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_gate_is_refused_with_the_list_of_available_gates() -> None:
     with pytest.raises(GateNotFoundError) as caught:
         GateRegistry().create("RegexpGate")
 
@@ -99,7 +99,7 @@ def test_an_unknown_gate_is_refused_with_those_that_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "config", "says"),
+    ("kind", "config", "message"),
     [
         ("RegexGate", {}, "Gate 'RegexGate' needs the setting 'pattern'"),
         ("RegexGate", {"patern": "x", "pattern": "y"}, "did you mean 'pattern'"),
@@ -108,12 +108,12 @@ def test_an_unknown_gate_is_refused_with_those_that_there_are() -> None:
         ("LengthGate", "min_length", "must be a mapping"),
     ],
 )
-def test_a_wrong_setting_is_named(kind: str, config: Any, says: str) -> None:
-    with pytest.raises(DefinitionError, match=says):
+def test_a_wrong_setting_is_named(kind: str, config: Any, message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
         GateRegistry().create(kind, config)
 
 
-def test_the_parts_that_a_gate_looks_at_or_blames_are_told() -> None:
+def test_the_parts_that_a_gate_checks_or_blames_are_listed() -> None:
     registry = GateRegistry()
     quote = {
         "source": "text",
@@ -143,7 +143,7 @@ def test_a_gate_without_settings_for_parts_names_none() -> None:
     assert parts_named(Plain(), "assistant") == []
 
 
-def test_a_gate_written_in_place_can_be_registered() -> None:
+def test_a_gate_that_is_not_in_a_file_can_be_registered() -> None:
     registry = GateRegistry()
 
     @registry.register
@@ -154,7 +154,7 @@ def test_a_gate_written_in_place_can_be_registered() -> None:
     assert registry.get_class("Plain") is Plain
 
 
-def test_the_registry_is_looked_up_once(tmp_path: Path) -> None:
+def test_the_registry_of_a_folder_is_made_once(tmp_path: Path) -> None:
     settings = Settings(user_blocks=tmp_path)
 
     assert default_registry(settings) is default_registry(settings)

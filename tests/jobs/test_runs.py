@@ -390,7 +390,7 @@ async def test_a_generator_that_answers_badly_twice_gives_a_good_record_that_sho
     assert attempts[0]["parts"]["generated"] == {"raw_response": "no JSON at all"}
     assert attempts[1]["findings"][0]["part"] == "generated.title"
     assert [body["temperature"] for body in model.bodies] == [0, 0.3, 0.5]
-    assert "Mend this" in model.asked[1][-1]
+    assert "Fix these problems:" in model.asked[1][-1]
     assert record.usage.llm_calls == 3
 
 

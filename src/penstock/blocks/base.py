@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from penstock.blocks.config import extract_config_schema
+from penstock.discovery import Configurable, extract_config_schema
 from penstock.entities import Attempt
 
 
-class BaseBlock:
-    """A step's work: takes the state, returns the fields that it declares.
+class BaseBlock(Configurable):
+    """The work of one step: takes the state, returns the fields that it declares.
 
     The arguments of ``__init__`` are the block's settings: their names, types and defaults become the form
-    that the editor shows and the check that a pipeline file gets. One instance serves many records at once,
-    so it keeps nothing of what it saw. A block that asks a model calls ``await llm.complete(...)``.
+    that the editor shows, and the check of a pipeline file. One instance serves many records at the same
+    time, so it must not keep anything of a record. A block asks a model by ``await llm.complete(...)``.
     """
 
     name: ClassVar[str] = ""
@@ -24,33 +24,24 @@ class BaseBlock:
     outputs: ClassVar[list[str]] = []
     """Fields that it may return."""
     is_multiplier: ClassVar[bool] = False
-    """Whether ``execute`` makes several states out of one; see ``BaseMultiplierBlock``."""
-
-    _config_enums: ClassVar[dict[str, list[Any]]] = {}
-    _config_descriptions: ClassVar[dict[str, str]] = {}
-    _field_references: ClassVar[list[str]] = []
-    """Arguments that name a field of the state."""
-    _templates: ClassVar[list[str]] = []
-    """Arguments that are Jinja2 templates over the state, so that they can be checked before a run."""
-    _state_templates: ClassVar[dict[str, str]] = {}
-    """Arguments that, left empty, are taken from a field of the state: argument -> field."""
+    """Whether the block makes several states out of one; see ``BaseMultiplierBlock``."""
 
     async def execute(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The fields that this block adds to ``data``; only those that ``outputs`` declares."""
+        """The fields that this block adds to ``data``: only fields that ``outputs`` declares."""
         raise NotImplementedError
 
     async def regenerate(self, data: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
-        """Make again what gates found fault with.
+        """Generate again what gates found to be wrong.
 
-        ``attempt.targets`` names the parts, the temperature that each has earned, and its findings; parts
-        that are returned but were not named are ignored. A block whose answer would be the same every time
-        need not override this.
+        ``attempt.targets`` has the parts, each with its temperature and findings. Parts that are returned
+        without being a target are ignored. A block whose result would be the same every time need not
+        override this.
         """
         return await self.execute(data)
 
     @classmethod
     def expects_schema(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The JSON Schema that the first output is held to under ``config``; None when there is none."""
+        """The JSON Schema that the first output must follow under ``config``; None when there is none."""
         return None
 
     @classmethod
@@ -68,16 +59,16 @@ class BaseBlock:
 
 
 class BaseMultiplierBlock(BaseBlock):
-    """A block that makes several states out of one; it stands first in its pipeline."""
+    """A block that makes several states out of one; it must be the first of its pipeline."""
 
     is_multiplier: ClassVar[bool] = True
     consumes: ClassVar[list[str]] = []
-    """Fields that its states do without: what they are made from, and need not each carry whole."""
+    """Fields that the new states leave out, because their own fields were made from them."""
 
     async def multiply(self, data: dict[str, Any]) -> list[dict[str, Any]]:
         """The states that ``data`` becomes, each with the fields of ``outputs``."""
         raise NotImplementedError
 
     async def execute(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Not used: a multiplier gives many results, and a pipeline asks for them by ``multiply``."""
+        """Not used: a pipeline calls ``multiply``, because one state becomes several."""
         raise NotImplementedError

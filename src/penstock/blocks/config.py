@@ -1,4 +1,4 @@
-"""The settings of a block: the form that an editor shows, and the check of a pipeline file."""
+"""The names of the design document for a block's settings: the editor's form, and the check of a config."""
 
 from __future__ import annotations
 

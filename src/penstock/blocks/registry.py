@@ -1,4 +1,4 @@
-"""Which blocks there are: built-in ones, installed ones, and the user's own."""
+"""Which blocks there are: built-in blocks, blocks of installed packages, and the user's own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BlockRegistry(Registry[BaseBlock]):
 
 
 def default_registry(settings: Settings | None = None) -> BlockRegistry:
-    """The registry over ``settings.user_blocks``; looked up once a folder and process."""
+    """The registry over ``settings.user_blocks``; made once per folder and process."""
     folder = (settings or get_settings()).user_blocks
     return _registry(folder.resolve())
 

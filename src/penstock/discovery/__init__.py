@@ -1,22 +1,28 @@
-"""Finds the classes that people add, and what settings each of them takes.
+"""Finds the blocks and gates that exist, and reads which settings each of them takes.
 
-Blocks and gates are found alike: in packages of penstock, in packages that others install, and in the files
-of a folder. What fails to import is kept with its reason, and stops nothing.
+Classes are found in packages of penstock, in installed packages (by entry point), and in the files of a
+folder. A file that fails to import is listed with the reason and stops nothing else.
 """
 
 from __future__ import annotations
 
 from penstock.discovery.classes import Discovered, DiscoveryError, discover
-from penstock.discovery.config_schema import (
-    ConfigIssue,
-    check_config,
-    extract_config_schema,
-    find_config_issues,
+from penstock.discovery.config_check import ConfigIssue, check_config, find_config_issues
+from penstock.discovery.config_schema import extract_config_schema
+from penstock.discovery.declarations import (
+    Configurable,
+    get_config_descriptions,
+    get_config_enums,
+    get_field_references,
+    get_part_references,
+    get_state_templates,
+    get_templates,
 )
 from penstock.discovery.registry import Registry
 
 __all__ = [
     "ConfigIssue",
+    "Configurable",
     "Discovered",
     "DiscoveryError",
     "Registry",
@@ -24,4 +30,10 @@ __all__ = [
     "discover",
     "extract_config_schema",
     "find_config_issues",
+    "get_config_descriptions",
+    "get_config_enums",
+    "get_field_references",
+    "get_part_references",
+    "get_state_templates",
+    "get_templates",
 ]

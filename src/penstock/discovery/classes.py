@@ -1,4 +1,4 @@
-"""Classes of a kind, wherever they were put."""
+"""Finds classes in packages, in entry points and in folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryError:
-    """What could not be imported, and why, in a sentence."""
+    """A file or entry point that could not be imported, and the reason in one sentence."""
 
     file: str
     error: str
@@ -33,7 +33,7 @@ class DiscoveryError:
 
 @dataclass(slots=True)
 class Discovered(Generic[T]):
-    """The classes that were found, by name, and what failed to import."""
+    """The classes that were found, by name, and the imports that failed."""
 
     classes: dict[str, type[T]] = field(default_factory=dict)
     errors: list[DiscoveryError] = field(default_factory=list)
@@ -46,11 +46,11 @@ def discover(
     folders: Iterable[Path] = (),
     entry_points: str | None = None,
 ) -> Discovered[T]:
-    """Every class made from ``base`` in ``packages``, then in the entry points' group, then in ``folders``.
+    """Every subclass of ``base`` in ``packages``, then in the group ``entry_points``, then in ``folders``.
 
-    A later place replaces a class of the same name from an earlier one, so a file of the user's own wins.
-    Files beginning with ``_`` are left alone, and so are classes that a file merely imports, abstract ones,
-    and those called ``BaseSomething`` or ``_something``. A folder that does not exist holds nothing.
+    A class replaces an earlier one of the same name, so a file of the user has precedence. Not found are
+    files that begin with ``_``, classes that a file only imports, abstract classes, and classes whose names
+    are ``BaseSomething`` or ``_something``. A folder that does not exist counts as empty.
     """
     found: Discovered[T] = Discovered()
     for name in packages:
@@ -69,7 +69,7 @@ def _search_package(name: str, base: type[T], found: Discovered[T]) -> None:
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
         if not module.name.startswith("_"):
             path = f"{name}.{module.name}"
-            _take(path, partial(importlib.import_module, path), base, found)
+            _add_from(path, partial(importlib.import_module, path), base, found)
 
 
 def _search_folder(folder: Path, base: type[T], found: Discovered[T]) -> None:
@@ -78,13 +78,14 @@ def _search_folder(folder: Path, base: type[T], found: Discovered[T]) -> None:
     package = _folder_package(folder)
     for path in sorted(folder.glob("*.py")):
         if not path.name.startswith("_"):
-            _take(str(path), partial(_import_file, package, path), base, found)
+            _add_from(str(path), partial(_import_file, package, path), base, found)
 
 
 def _folder_package(folder: Path) -> str:
-    """A package of our own name over ``folder``, so that its files can say ``from ._shared import …``.
+    """The name of a package made over ``folder``, so that its files can use ``from ._shared import …``.
 
-    As long as no file changes, whoever looks again gets the same modules, whatever the kind it looks for.
+    While no file changes, every search gets the same modules, so a block and a gate in one file are imported
+    once.
     """
     path = str(folder.resolve())
     name = f"penstock_user_{hashlib.sha256(path.encode()).hexdigest()[:12]}"
@@ -102,12 +103,12 @@ def _folder_package(folder: Path) -> str:
 
 
 def _stamp(file: Path) -> tuple[str, int, int]:
-    """What changes when ``file`` does; a link that leads nowhere has no time and no size."""
+    """Name, time and size, which change with the file; a broken link has time and size 0."""
     try:
-        facts = file.stat()
+        status = file.stat()
     except OSError:
         return file.name, 0, 0
-    return file.name, facts.st_mtime_ns, facts.st_size
+    return file.name, status.st_mtime_ns, status.st_size
 
 
 def _import_file(package: str, path: Path) -> ModuleType:
@@ -129,42 +130,42 @@ def _import_file(package: str, path: Path) -> ModuleType:
 
 def _search_entry_points(group: str, base: type[T], found: Discovered[T]) -> None:
     for point in sorted(importlib.metadata.entry_points(group=group), key=lambda point: point.name):
-        place = f"entry point '{point.name} = {point.value}'"
-        loaded = _attempt(place, point.load, found.errors)
+        origin = f"entry point '{point.name} = {point.value}'"
+        loaded = _attempt(origin, point.load, found.errors)
         if isinstance(loaded, type) and issubclass(loaded, base):
             found.classes[loaded.__name__] = loaded
         elif isinstance(loaded, ModuleType):
-            found.classes.update((own.__name__, own) for own in _classes_of(loaded, base))
+            found.classes.update((own.__name__, own) for own in _list_classes(loaded, base))
         elif loaded is not None:
-            found.errors.append(DiscoveryError(place, f"It is neither a {base.__name__} nor a module."))
+            found.errors.append(DiscoveryError(origin, f"It is neither a {base.__name__} nor a module."))
 
 
-def _take(place: str, load: Callable[[], ModuleType], base: type[T], found: Discovered[T]) -> None:
-    module = _attempt(place, load, found.errors)
+def _add_from(origin: str, load: Callable[[], ModuleType], base: type[T], found: Discovered[T]) -> None:
+    module = _attempt(origin, load, found.errors)
     if module is not None:
-        found.classes.update((own.__name__, own) for own in _classes_of(module, base))
+        found.classes.update((own.__name__, own) for own in _list_classes(module, base))
 
 
-def _classes_of(module: ModuleType, base: type[T]) -> Iterator[type[T]]:
+def _list_classes(module: ModuleType, base: type[T]) -> Iterator[type[T]]:
     for own in list(vars(module).values()):
         if not (isinstance(own, type) and issubclass(own, base) and own.__module__ == module.__name__):
             continue
         name = own.__name__
-        a_base = name.startswith("_") or (name.startswith("Base") and name[4:5].isupper())
-        if not a_base and not inspect.isabstract(own):
+        is_base = name.startswith("_") or (name.startswith("Base") and name[4:5].isupper())
+        if not is_base and not inspect.isabstract(own):
             yield own
 
 
-def _attempt(place: str, load: Callable[[], Any], errors: list[DiscoveryError]) -> Any:
-    """What ``load`` gives, or None when it fails, in whatever way somebody else's file may fail."""
+def _attempt(origin: str, load: Callable[[], Any], errors: list[DiscoveryError]) -> Any:
+    """The result of ``load``, or None when it fails: a user's file may raise anything."""
     try:
         return load()
     except (Exception, SystemExit) as error:
-        errors.append(DiscoveryError(place, _sentence(error)))
+        errors.append(DiscoveryError(origin, _describe(error)))
         return None
 
 
-def _sentence(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     kind = type(error).__name__
     if isinstance(error, SyntaxError):
         return f"{kind}: {error.msg} (line {error.lineno})"

@@ -1,4 +1,4 @@
-"""What there is of a kind (blocks, gates), by class name."""
+"""The classes of one kind (blocks, gates), by class name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from penstock.discovery.classes import DiscoveryError, discover
-from penstock.discovery.config_schema import check_config
+from penstock.discovery.config_check import check_config
 from penstock.errors import DefinitionError, PipelineError
 
 
 class Described(Protocol):
-    """A class that can say what it is; see ``BaseBlock.get_schema`` and ``BaseGate.get_schema``."""
+    """A class with a schema; see ``BaseBlock.get_schema`` and ``BaseGate.get_schema``."""
 
     @classmethod
     def get_schema(cls) -> dict[str, Any]:
@@ -23,15 +23,15 @@ T = TypeVar("T", bound=Described)
 
 
 class Registry(Generic[T]):
-    """The classes of a kind that pipelines can use.
+    """The classes of one kind that pipelines can use.
 
-    Looks in penstock's own packages, in what installed packages offer by an entry point, and in the folder
-    ``user_blocks``, in this order; the later one of two with the same name is used. What failed to import is
-    in ``errors``, each with its ``file`` and ``error``.
+    Searches penstock's own packages, the entry points of installed packages, and the folder ``user_blocks``,
+    in this order; of two classes with the same name the later one is used. ``errors`` lists what failed to
+    import, each with ``file`` and ``error``.
     """
 
     kind: ClassVar[str]
-    """What one of them is called: ``block``."""
+    """The name of the kind in messages: ``block``."""
     not_found: ClassVar[type[PipelineError]]
     packages: ClassVar[tuple[str, ...]]
     entry_points: ClassVar[str]
@@ -50,11 +50,11 @@ class Registry(Generic[T]):
         return name in self._classes
 
     def list_types(self) -> list[str]:
-        """The class names of all, sorted."""
+        """All class names, sorted."""
         return sorted(self._classes)
 
     def get_class(self, name: str) -> type[T]:
-        """The one called ``name``; raises the kind's own not-found error."""
+        """The class called ``name``; raises the not-found error of the kind."""
         try:
             return self._classes[name]
         except (KeyError, TypeError):
@@ -64,7 +64,7 @@ class Registry(Generic[T]):
             ) from None
 
     def create(self, name: str, config: dict[str, Any] | None = None) -> T:
-        """One with its settings; raises the not-found error, or DefinitionError naming the setting."""
+        """An instance with these settings; raises the not-found error, or DefinitionError for a setting."""
         cls = self.get_class(name)
         config = {} if config is None else config
         what = f"{self.kind.capitalize()} '{name}'"
@@ -73,25 +73,25 @@ class Registry(Generic[T]):
             return cls(**config)
         except PipelineError:
             raise
-        except Exception as error:  # somebody's own check of their settings
+        except Exception as error:  # a class may check its settings itself
             raise DefinitionError(
                 f"{what} cannot be made with these settings: {error}",
                 detail={f"{self.kind}_type": name, "error": str(error)},
             ) from error
 
     def register(self, cls: type[T]) -> type[T]:
-        """Add one that was written in place (a notebook, a test); can be used as a decorator."""
+        """Add a class that is not in a file (from a notebook, a test); can be used as a decorator."""
         self._classes[cls.__name__] = cls
         return cls
 
     def list_schemas(self) -> list[dict[str, Any]]:
-        """What each says of itself, sorted by type; one that cannot say becomes one of ``errors``."""
+        """The schemas of all classes, sorted by type; a class whose schema fails is added to ``errors``."""
         schemas = []
         for name in self.list_types():
             try:
                 schemas.append(self._classes[name].get_schema())
-            except Exception as error:  # a slip in somebody's class attributes
-                fault = DiscoveryError(name, f"{type(error).__name__}: {error}").to_dict()
-                if fault not in self.errors:
-                    self.errors.append(fault)
+            except Exception as error:  # a mistake in a user's class attributes
+                issue = DiscoveryError(name, f"{type(error).__name__}: {error}").to_dict()
+                if issue not in self.errors:
+                    self.errors.append(issue)
         return schemas

@@ -1,4 +1,4 @@
-"""The nouns that every floor speaks of."""
+"""The domain types that all layers share."""
 
 from penstock.entities.gate import Attempt, Finding, Parts, Target, Verdict
 from penstock.entities.job import JobStatus

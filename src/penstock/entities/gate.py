@@ -1,4 +1,4 @@
-"""What a gate sees and says, and what is asked of whoever mends it."""
+"""What gates check and report, and what a block is asked to generate again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault: which part is wrong, and what is wrong with it in a line that a model can act on.
+    """One issue: which part is wrong, and what is wrong with it, in one line that a model can act on.
 
     A part is an output field (``answer``), a path inside one (``generated.answer``), or a file.
     """
@@ -21,18 +21,18 @@ class Finding:
     got: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The finding as plain data, without what is absent."""
-        facts = {"part": self.part, "gate": self.gate, "message": self.message}
+        """The finding as plain data; ``expected`` and ``got`` only when they are known."""
+        data = {"part": self.part, "gate": self.gate, "message": self.message}
         if self.expected is not None:
-            facts["expected"] = self.expected
+            data["expected"] = self.expected
         if self.got is not None:
-            facts["got"] = self.got
-        return facts
+            data["got"] = self.got
+        return data
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one gate says of a step's output; ``skipped`` gives the reason when there was nothing to judge."""
+    """The findings of one gate on an output; ``skipped`` is the reason when there was nothing to check."""
 
     gate: str
     findings: tuple[Finding, ...] = ()
@@ -40,16 +40,16 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether the gate found no fault."""
+        """Whether the gate has no findings."""
         return not self.findings
 
 
 class Parts(Mapping[str, Any]):
-    """The parts of a step's output, as a gate sees them.
+    """The parts of a step's output, as a gate receives them.
 
-    A mapping from part to value. ``state`` is everything that the pipeline knows at this point, the parts
-    included, for gates that hold an output against its source. ``samples`` holds every sample of the step
-    when it was asked for more than one (the parts are then those of the medoid).
+    A mapping from part to value. ``state`` has all fields of the pipeline at this point, including the parts,
+    for gates that compare an output with its source. ``samples`` has every sample of a step with ``samples:
+    2`` or more; the parts are then those of the medoid.
     """
 
     __slots__ = ("_parts", "samples", "state")
@@ -79,27 +79,27 @@ class Parts(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A part to make again: how hot to sample, and what was wrong with it so far."""
+    """A part to generate again, with its temperature and the findings of the last attempt."""
 
     temperature: float
     findings: tuple[Finding, ...] = ()
     previous: Any = None
-    """What the last attempt gave for this part."""
+    """The value of the part in the last attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One round of healing: its number (the first making is 1) and the parts to make again."""
+    """One round of healing: its number (the first generation is 1) and the parts to generate again."""
 
     number: int
     targets: Mapping[str, Target] = field(default_factory=dict)
 
     @property
     def temperature(self) -> float:
-        """The hottest target's temperature, for blocks that make all their parts in one call."""
+        """The highest temperature of all targets, for blocks that generate all parts in one call."""
         return max((target.temperature for target in self.targets.values()), default=0.0)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What was wrong, over all targets."""
+        """The findings of all targets."""
         return tuple(finding for target in self.targets.values() for finding in target.findings)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class JobStatus(StrEnum):
-    """Where a job stands (contract A172)."""
+    """The state of a job (contract A172)."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -18,5 +18,5 @@ class JobStatus(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen unless somebody asks for it."""
+        """Whether the job does nothing more until a user resumes it."""
         return self not in {JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED}

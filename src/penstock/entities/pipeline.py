@@ -1,4 +1,4 @@
-"""What a pipeline is limited to, what it cost, and what it gave."""
+"""The limits, the usage and the result of a pipeline."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Constraints(BaseModel):
 
     @classmethod
     def read(cls, value: Any) -> Constraints:
-        """The limits of a definition's ``constraints``, which may be null; raises DefinitionError."""
+        """The limits in a definition's ``constraints``, which may be null; raises DefinitionError."""
         try:
             return cls.model_validate({} if value is None else value)
         except ValidationError as error:
-            fault = error.errors()[0]
-            name = ".".join(map(str, fault["loc"])) or "constraints"
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"])) or "constraints"
             raise DefinitionError(
-                f"The constraint {name} cannot be used: {fault['msg']}; give a number, or -1 for no limit.",
+                f"The constraint {name} cannot be used: {first['msg']}; give a number, or -1 for no limit.",
                 detail={"constraint": name},
             ) from error
 
@@ -58,7 +58,7 @@ class Constraints(BaseModel):
 
     @property
     def unlimited(self) -> bool:
-        """Whether no limit is set at all."""
+        """Whether no limit is set."""
         return all(value is None or value < 0 for value in self.model_dump().values())
 
 
@@ -77,15 +77,15 @@ class Usage:
     start_time: float | None = None
     end_time: float | None = None
     journal_hits: int = 0
-    """How many of the calls were answered by the journal instead of the provider."""
+    """Calls that the journal answered instead of the provider."""
 
     @property
     def total_tokens(self) -> int:
-        """Input and output together."""
+        """Input and output tokens."""
         return self.input_tokens + self.output_tokens
 
     def add(self, other: Usage) -> None:
-        """Count ``other`` in: sums the amounts and widens the time span."""
+        """Add the amounts of ``other`` and extend the time span to include it."""
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
         self.cached_tokens += other.cached_tokens
@@ -111,24 +111,10 @@ class Usage:
             "journal_hits": self.journal_hits,
         }
 
-    @classmethod
-    def from_dict(cls, facts: dict[str, Any]) -> Usage:
-        """The usage that ``to_dict`` wrote."""
-        return cls(
-            input_tokens=facts.get("total_input_tokens", 0),
-            output_tokens=facts.get("total_output_tokens", 0),
-            cached_tokens=facts.get("total_cached_tokens", 0),
-            llm_calls=facts.get("llm_calls", 0),
-            cost=facts.get("total_cost"),
-            start_time=facts.get("start_time"),
-            end_time=facts.get("end_time"),
-            journal_hits=facts.get("journal_hits", 0),
-        )
-
 
 @dataclass(slots=True)
 class ExecutionResult:
-    """What one execution gave; unpacks as ``(result, trace, trace_id)``.
+    """The result of one execution; unpacks as ``(result, trace, trace_id)``.
 
     ``trace`` has one entry a step that ran: block_type, input, output, accumulated_state, execution_time
     (seconds), and where they apply usage, verdicts and attempts.
@@ -139,28 +125,28 @@ class ExecutionResult:
     trace_id: str
     usage: Usage = field(default_factory=Usage)
     initial: dict[str, Any] = field(default_factory=dict)
-    """The state that the execution started from."""
+    """The state at the start of the execution."""
     child: str = ""
     """Which child of a multiplier this is; empty when the pipeline does not multiply."""
     error: PipelineError | None = None
-    """Why the execution ended early; ``result`` is then the state that was reached."""
+    """Why the execution ended early; ``result`` is then the state at that point."""
 
     @property
     def attempts(self) -> int:
-        """How often the most-healed step was made; 1 when nothing was healed."""
+        """The most attempts of any step; 1 when nothing was healed."""
         return max((len(entry.get("attempts", ())) for entry in self.trace), default=1) or 1
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.result, self.trace, self.trace_id))
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as ``/execute`` answers it (D6)."""
-        facts = {
+        """The result as ``/execute`` returns it (contract D6)."""
+        data = {
             "result": self.result,
             "trace": self.trace,
             "trace_id": self.trace_id,
             "usage": self.usage.to_dict(),
         }
         if self.error is not None:
-            facts["error"] = {"error": self.error.message, "detail": self.error.detail}
-        return facts
+            data["error"] = {"error": self.error.message, "detail": self.error.detail}
+        return data

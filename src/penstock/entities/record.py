@@ -1,4 +1,4 @@
-"""What a record is known by, and the states of its review."""
+"""The identity of a record, and the states of its review."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class RecordStatus(StrEnum):
-    """Where a record stands: made and awaiting review, reviewed, or failed (contract A188, D16)."""
+    """The state of a record: generated and awaiting review, reviewed, or failed (contract A188, D16)."""
 
     PENDING = "pending"
     ACCEPTED = "accepted"
@@ -17,10 +17,10 @@ class RecordStatus(StrEnum):
 
 
 class RecordId(NamedTuple):
-    """Which record of a job: its seed (from 0), repetition (from 0) and child.
+    """The identity of a record in its job: seed (from 0), repetition (from 0) and child.
 
-    ``child`` is a path, so that pipelines which multiply more than once keep room: ``""`` for the only
-    record of a seed, ``"3"`` for the fourth child.
+    ``child`` is ``""`` for the only record of a seed and ``"3"`` for the fourth child. It is text, so that it
+    can become a path when pipelines may multiply more than once.
     """
 
     seed: int

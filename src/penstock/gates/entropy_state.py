@@ -1,4 +1,4 @@
-"""What each part has earned so far."""
+"""The failures of each part, and the temperature that follows from them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from penstock.gates.entropy import Decay, EntropyPolicy, Ramp
 
 
 class PartEntropyState:
-    """Counts each part's failures and says how hot to make it next.
+    """Counts the failures of each part and gives its next temperature.
 
-    Without a policy a part whose samples disagree is made cooler (Decay), and one that is wrong hotter
-    (Ramp); of a part that is both, the wrongness counts.
+    Without a policy, a part that is wrong gets hotter (Ramp) and a part whose samples disagree gets cooler
+    (Decay); a part that is both gets hotter.
     """
 
     __slots__ = ("_disagreements", "_failures", "_policy")
@@ -23,15 +23,15 @@ class PartEntropyState:
 
     @property
     def failures(self) -> dict[str, int]:
-        """How often each part failed, for whatever reason."""
+        """How often each part failed, for either reason."""
         return dict(self._failures + self._disagreements)
 
     def add_failure(self, part: str, *, disagreement: bool = False) -> None:
-        """Note that a gate found fault with ``part``; once an attempt, however many gates did."""
+        """Count a failure of ``part``: once per attempt, even when several gates have findings on it."""
         (self._disagreements if disagreement else self._failures)[part] += 1
 
     def temperature(self, part: str, attempt: int) -> float:
-        """The temperature that ``part`` has earned for attempt number ``attempt``."""
+        """The temperature of ``part`` for attempt number ``attempt`` (from 1)."""
         wrong, disagreed = self._failures[part], self._disagreements[part]
         if self._policy is not None:
             return self._policy.temperature(wrong + disagreed, attempt)
@@ -43,4 +43,4 @@ class PartEntropyState:
 _HOTTER, _COOLER = Ramp(), Decay()
 
 FileEntropyState = PartEntropyState
-"""The same where the parts are files."""
+"""The name of the adapter builder's design, where the parts are files."""

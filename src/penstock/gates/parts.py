@@ -1,7 +1,7 @@
-"""Parts by their paths: reading one, and putting remade ones in the place of those that were wrong.
+"""Parts by their paths: reading one, and replacing those that were generated again.
 
 A part is a key (``answer``, ``data.py``) or a path into nested values (``generated.answer``, ``items.0``). A
-key that has dots in it is found before a path that merely looks like it.
+key that contains dots is found before a path that merely looks like it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ find_part = find_value
 
 
 def resolve_part(path: str, *containers: Any) -> Keys:
-    """The keys of ``path`` in the first of ``containers`` that has it; else the path cut at its dots."""
+    """The keys of ``path`` in the first of ``containers`` that has it; else the path, split at its dots."""
     for container in containers:
         keys = find_keys(container, path)
         if keys is not None:
@@ -36,58 +36,58 @@ def resolve_part(path: str, *containers: Any) -> Keys:
 
 
 def is_beneath(keys: Keys, others: Iterable[Keys]) -> bool:
-    """Whether one of ``others`` covers ``keys`` as a part of itself."""
+    """Whether ``keys`` lead into the value of one of ``others``."""
     return any(len(other) < len(keys) and keys[: len(other)] == other for other in others)
 
 
 def merge_parts(old: Mapping[str, Any], new: Mapping[str, Any], named: Iterable[str]) -> dict[str, Any]:
     """``old`` with the ``named`` parts, and nothing else, taken from ``new``; neither is changed.
 
-    What ``new`` lacks altogether stays as it was; what is missing inside a value that it does have is gone,
-    for so it was remade.
+    A top-level part that ``new`` does not have stays as it was. A field that is missing inside a value that
+    ``new`` does have is removed, because the new value was generated without it.
     """
     merged = dict(old)
     paths = {resolve_part(path, old, new) for path in named}
     for keys in sorted(paths, key=len):
         if not is_beneath(keys, paths):
-            _graft(merged, new, keys)
+            _replace(merged, new, keys)
     return merged
 
 
 def merge_samples(
     old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], named: Sequence[str]
 ) -> Sequence[Mapping[str, Any]]:
-    """Samples of which only the ``named`` parts are new; simply the new ones when they do not pair up."""
+    """Each old sample with the ``named`` parts of the new one; the new samples when the numbers differ."""
     if len(old) != len(new):
         return new
     return [merge_parts(before, after, named) for before, after in zip(old, new, strict=True)]
 
 
-def _graft(target: dict[str, Any], source: Mapping[str, Any], keys: Keys) -> None:
-    """Put what ``source`` has at ``keys`` into ``target``, copying each level of ``target`` on the way."""
-    here: Any = target
-    there: Any = source
+def _replace(target: dict[str, Any], source: Mapping[str, Any], keys: Keys) -> None:
+    """Put the value of ``source`` at ``keys`` into ``target``, with a copy of each level on the way."""
+    inner_target: Any = target
+    inner_source: Any = source
     for depth, key in enumerate(keys[:-1]):
-        if not _has(there, key):
+        if not _has(inner_source, key):
             return
-        there = there[key]
-        inner = here[key] if _has(here, key) else None
-        if isinstance(inner, Mapping):
-            if not isinstance(there, Mapping):
+        inner_source = inner_source[key]
+        old = inner_target[key] if _has(inner_target, key) else None
+        if isinstance(old, Mapping):
+            if not isinstance(inner_source, Mapping):
                 return
-            copy: Any = dict(inner)
-        elif isinstance(inner, list | tuple) and isinstance(keys[depth + 1], int):
-            copy = list(inner)
-        else:  # there was nothing that a part could be put into, so the remade whole is all there is
-            _put(here, key, there)
+            copy: Any = dict(old)
+        elif isinstance(old, list | tuple) and isinstance(keys[depth + 1], int):
+            copy = list(old)
+        else:  # the old value cannot hold the part, so the new value replaces it
+            _put(inner_target, key, inner_source)
             return
-        _put(here, key, copy)
-        here = copy
+        _put(inner_target, key, copy)
+        inner_target = copy
     last = keys[-1]
-    if _has(there, last):
-        _put(here, last, there[last])
-    elif len(keys) > 1 and isinstance(here, dict):
-        here.pop(last, None)
+    if _has(inner_source, last):
+        _put(inner_target, last, inner_source[last])
+    elif len(keys) > 1 and isinstance(inner_target, dict):
+        inner_target.pop(last, None)
 
 
 def _has(container: Any, key: str | int) -> bool:

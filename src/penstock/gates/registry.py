@@ -1,18 +1,18 @@
-"""Which gates there are: built-in ones, installed ones, and the user's own."""
+"""Which gates there are: built-in gates, gates of installed packages, and the user's own."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
 
-from penstock.discovery import Registry
+from penstock.discovery import Registry, get_part_references
 from penstock.errors import GateNotFoundError
 from penstock.gates.base import BaseGate
 from penstock.settings import Settings, get_settings
 
 
 class GateRegistry(Registry[BaseGate]):
-    """The gates that steps can be held to, by class name; the user's own stand beside blocks."""
+    """The gates that steps can use, by class name; the user's own are in the folder of blocks."""
 
     kind = "gate"
     not_found = GateNotFoundError
@@ -24,9 +24,9 @@ class GateRegistry(Registry[BaseGate]):
 
 
 def parts_named(gate: BaseGate, first_output: str | None) -> list[str]:
-    """The parts that ``gate`` looks at or blames, so that one which no step makes can be refused."""
+    """The parts that ``gate`` checks or blames, so that one which the step does not return can be refused."""
     named: dict[str, None] = {}
-    for setting in gate._part_references:  # noqa: SLF001 (a class attribute that gates are told to set)
+    for setting in get_part_references(type(gate)):
         value = getattr(gate, setting, None)
         parts = [value] if isinstance(value, str) else list(value or ())
         if not parts and setting == "part" and first_output:
@@ -36,7 +36,7 @@ def parts_named(gate: BaseGate, first_output: str | None) -> list[str]:
 
 
 def default_registry(settings: Settings | None = None) -> GateRegistry:
-    """The registry over ``settings.user_blocks``; looked up once a folder and process."""
+    """The registry over ``settings.user_blocks``, made once per folder and process."""
     folder = (settings or get_settings()).user_blocks
     return _registry(folder.resolve())
 

@@ -1,4 +1,4 @@
-"""Texts as gates compare them: their words, and one text standing in another."""
+"""Texts as gates compare them: their words, and whether one text contains another."""
 
 from __future__ import annotations
 
@@ -6,60 +6,59 @@ import re
 import unicodedata
 from typing import Any
 
-import orjson
+from penstock.errors import SerializationError
+from penstock.serialization import to_json
 
 _UNSPACED = "\u0e00-\u109f\u1780-\u17ff\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
-"""Letters of scripts that set no spaces between words: each of them counts as a word."""
+"""Letters of scripts without spaces between words: each of them counts as a word."""
 _WORD = re.compile(rf"[^\W{_UNSPACED}_]+(?:['’][^\W{_UNSPACED}_]+)*|[{_UNSPACED}]")
 _BARE_WORD = re.compile(rf"[^\W{_UNSPACED}_]+|[{_UNSPACED}]")
 _SPACED_LETTER = re.compile(rf"[^\W{_UNSPACED}_]")
 _MAX_TEXT = 200_000
 
 
-def words(text: str) -> list[str]:
-    """The words of a text as they stand, of at most its first 200,000 characters."""
+def as_text(value: Any, *, sort_keys: bool = False) -> str:
+    """A text unchanged, any other value as JSON; ``(int)`` for a value that JSON cannot hold."""
+    if isinstance(value, str):
+        return value
+    try:
+        return to_json(value, sort_keys=sort_keys)
+    except SerializationError:
+        return f"({type(value).__name__})"
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text unchanged, from its first 200,000 characters."""
     return _WORD.findall(text[:_MAX_TEXT])
 
 
-def bare_words(text: str) -> list[str]:
-    """The words of a text for comparing: lower case, one form for each letter, cut at apostrophes."""
+def split_folded_words(text: str) -> list[str]:
+    """The words of a text for comparison: in lower case, Unicode NFKC, cut at apostrophes."""
     return _BARE_WORD.findall(unicodedata.normalize("NFKC", text[:_MAX_TEXT]).casefold())
 
 
 def normalize(text: str, *, exact: bool = False) -> str:
-    """A text for comparing literally: unless ``exact``, in lower case and with single spaces."""
+    """A text for literal comparison: in lower case and with single spaces, unless ``exact``."""
     text = text[:_MAX_TEXT]
     if exact:
         return text.strip()
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def stands_in(quote: str, text: str) -> bool:
-    """Whether ``quote`` stands in ``text`` as whole words (both as ``normalize`` gives them)."""
+def contains_words(text: str, quote: str) -> bool:
+    """Whether ``text`` contains ``quote`` as whole words (both as ``normalize`` returns them)."""
     if not quote:
         return False
-    at = text.find(quote)
-    while at >= 0:
-        if not _cuts_word(text, at) and not _cuts_word(text, at + len(quote)):
+    start = text.find(quote)
+    while start >= 0:
+        if not _is_inside_word(text, start) and not _is_inside_word(text, start + len(quote)):
             return True
-        at = text.find(quote, at + 1)
+        start = text.find(quote, start + 1)
     return False
 
 
-def _cuts_word(text: str, at: int) -> bool:
-    """Whether the place before ``text[at]`` lies inside a word."""
-    if at <= 0 or at >= len(text):
+def _is_inside_word(text: str, index: int) -> bool:
+    """Whether a cut before ``text[index]`` would divide a word."""
+    if index <= 0 or index >= len(text):
         return False
-    return bool(_SPACED_LETTER.match(text[at - 1]) and _SPACED_LETTER.match(text[at]))
-
-
-def to_json(value: Any, *, sort_keys: bool = False) -> str:
-    """A value as JSON text; what JSON cannot say comes as Python shows it."""
-    options = orjson.OPT_NON_STR_KEYS | (orjson.OPT_SORT_KEYS if sort_keys else 0)
-    try:
-        return orjson.dumps(value, default=repr, option=options).decode()
-    except TypeError:  # integers beyond 64 bits, lone surrogates, nested too deep
-        try:
-            return repr(value)
-        except (ValueError, RecursionError):
-            return f"({type(value).__name__})"
+    return bool(_SPACED_LETTER.match(text[index - 1]) and _SPACED_LETTER.match(text[index]))

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from penstock.blocks.base import BaseBlock
-from penstock.blocks.text import to_text
+from penstock.serialization import to_text
 
 _FULL_LENGTH = 20
-"""Words of an average sentence that score 1."""
+"""Words per sentence that score 1."""
 
 
 class CoherenceScore(BaseBlock):
-    """Words per sentence, as a share of twenty and at most 1; a rough sign that sentences are whole."""
+    """Words per sentence as a share of twenty, at most 1: a rough sign that sentences are complete."""
 
     name = "Coherence score"
     description = "How long a text's sentences are on average, from 0 to 1 (twenty words or more)."
     inputs: ClassVar[list[str]] = []
     outputs: ClassVar[list[str]] = ["coherence_score"]
-    _field_references: ClassVar[list[str]] = ["field_name"]
-    _config_descriptions: ClassVar[dict[str, str]] = {"field_name": "Field with the text."}
+    field_references: ClassVar[list[str]] = ["field_name"]
+    config_descriptions: ClassVar[dict[str, str]] = {"field_name": "Field with the text."}
 
     def __init__(self, field_name: str = "assistant") -> None:
         self.field_name = field_name

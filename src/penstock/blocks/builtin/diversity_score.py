@@ -11,15 +11,15 @@ from itertools import combinations, islice
 from typing import Any, ClassVar
 
 from penstock.blocks.base import BaseBlock
-from penstock.blocks.text import to_text
+from penstock.serialization import to_text
 
 WINDOW = 50
-"""Words that the moving average looks at together."""
+"""Words in each window of the moving average."""
 _MAX_MATCHES = 100_000
-"""Places where a character of one text meets the same in the other; comparing costs at least their number."""
+"""Pairs of equal characters in two texts; the time of a comparison is at least proportional to them."""
 _MAX_PAIRS = 500
 _LONG = 500
-"""Characters from which on comparing runs in a thread, so that others go on meanwhile."""
+"""Longer texts are compared in a thread, so that other records continue; in characters."""
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
@@ -27,21 +27,19 @@ class DiversityScore(BaseBlock):
     """How varied a text is, or how much several texts differ, from 0 to 1.
 
     Several texts: one minus the ratio of ``difflib.SequenceMatcher``, averaged over the pairs. Texts of more
-    than about 1,200 characters are compared by their words, and very long or repetitive ones by which words
-    they have, in whatever order; of very many pairs 500 are compared, evenly spread. A single text: the
+    than about 1,200 characters are compared by their words, and very long or repetitive ones by their words
+    without the order; of many pairs at most 500 are compared, evenly spread. A single text: the
     moving-average type-token ratio over 50 words (M. A. Covington and J. D. McFall, "Cutting the Gordian
     Knot", Journal of Quantitative Linguistics 17(2), 2010), which unlike the plain ratio does not fall as
-    texts grow longer. Nothing scores 0.
+    texts grow longer. An empty text scores 0.
     """
 
     name = "Diversity score"
     description = "How varied a text's words are or, given a list, how much its texts differ; from 0 to 1."
     inputs: ClassVar[list[str]] = []
     outputs: ClassVar[list[str]] = ["diversity_score"]
-    _field_references: ClassVar[list[str]] = ["field_name"]
-    _config_descriptions: ClassVar[dict[str, str]] = {
-        "field_name": "Field with the text, or a list of texts."
-    }
+    field_references: ClassVar[list[str]] = ["field_name"]
+    config_descriptions: ClassVar[dict[str, str]] = {"field_name": "Field with the text, or a list of texts."}
 
     def __init__(self, field_name: str = "assistant") -> None:
         self.field_name = field_name
@@ -65,7 +63,7 @@ def _score_pairs(texts: list[str]) -> float:
 
 
 def _ratio(one: str, other: str) -> float:
-    """How alike two texts are, from 0 to 1, as exactly as it can be told in reasonable time."""
+    """How similar two texts are, from 0 to 1, as exactly as a bounded time allows."""
     if _count_matches(one, other) <= _MAX_MATCHES:
         return SequenceMatcher(None, one, other, autojunk=False).ratio()
     words, others = one.split(), other.split()

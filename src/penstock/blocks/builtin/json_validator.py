@@ -10,21 +10,21 @@ from penstock.errors import BadInputError
 
 
 class JSONValidatorBlock(BaseBlock):
-    """Whether a field holds JSON with all required fields, and what it says.
+    """Whether a field holds JSON with all required fields, and the value of that JSON.
 
-    JSON that is merely almost right is not mended: that is for the step that makes it. With ``strict``, text
-    that is no JSON ends the record instead of being reported.
+    Invalid JSON is not repaired: that is a matter for the step that generates it. With ``strict``, text that
+    is not JSON fails the record instead of being reported.
     """
 
     name = "JSON validator"
     description = "Reads a field as JSON and reports whether it has the required fields."
     inputs: ClassVar[list[str]] = ["*"]
     outputs: ClassVar[list[str]] = ["valid", "parsed_json"]
-    _field_references: ClassVar[list[str]] = ["field_name"]
-    _config_descriptions: ClassVar[dict[str, str]] = {
-        "field_name": "Field with the JSON, as text or already read.",
+    field_references: ClassVar[list[str]] = ["field_name"]
+    config_descriptions: ClassVar[dict[str, str]] = {
+        "field_name": "Field with the JSON, as text or already parsed.",
         "required_fields": "Fields that the JSON object must have.",
-        "strict": "Fail the record when the text is no JSON.",
+        "strict": "Fail the record when the text is not JSON.",
     }
 
     def __init__(
@@ -53,7 +53,7 @@ class JSONValidatorBlock(BaseBlock):
         return {"valid": True, "parsed_json": value}
 
     def _read(self, value: Any) -> Any:
-        """The JSON in ``value``; raises ValueError saying why there is none."""
+        """The JSON in ``value``; raises ValueError that says why there is none."""
         if value is None:
             raise ValueError(f"the field '{self.field_name}' is missing or empty")
         if not isinstance(value, str):
@@ -62,7 +62,7 @@ class JSONValidatorBlock(BaseBlock):
 
 
 def _unfence(text: str) -> str:
-    """What is inside the code fence, where the text is one fenced block; else the text."""
+    """The content of the code fence when the text is one fenced block, otherwise the text."""
     fenced = text.strip()
     if len(fenced) < 6 or not (fenced.startswith("```") and fenced.endswith("```")):
         return text
@@ -72,4 +72,4 @@ def _unfence(text: str) -> str:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")

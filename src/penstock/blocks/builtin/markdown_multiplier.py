@@ -8,19 +8,19 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 from penstock.blocks.base import BaseMultiplierBlock
-from penstock.blocks.text import to_text
 from penstock.errors import BadInputError
+from penstock.serialization import to_text
 
 _NEWLINE = re.compile(r"\r\n?|\n")
 _LONG = 100_000
-"""Characters from which on a document is read in a thread, so that others go on meanwhile."""
+"""Longer documents are parsed in a thread, so that other records continue; in characters."""
 
 
 class MarkdownMultiplierBlock(BaseMultiplierBlock):
-    """One state a section of the Markdown in ``file_content``.
+    """One state for each section of the Markdown in ``file_content``.
 
-    A section begins at a heading and keeps it; what stands before the first heading is a section of its own.
-    A ``#`` inside code, quotes or lists is no heading.
+    A section begins with its heading; text before the first heading is a section of its own. A ``#`` inside
+    code, quotes or lists is not a heading.
     """
 
     name = "Markdown multiplier"
@@ -28,7 +28,7 @@ class MarkdownMultiplierBlock(BaseMultiplierBlock):
     inputs: ClassVar[list[str]] = []
     outputs: ClassVar[list[str]] = ["content", "chunk_index"]
     consumes: ClassVar[list[str]] = ["file_content"]
-    _config_descriptions: ClassVar[dict[str, str]] = {
+    config_descriptions: ClassVar[dict[str, str]] = {
         "max_heading_level": "The deepest heading that begins a section, from 1 to 6.",
         "min_length": "Sections with fewer characters are joined to the next one.",
     }
@@ -71,7 +71,7 @@ class MarkdownMultiplierBlock(BaseMultiplierBlock):
 
 
 def _find_headings(text: str, max_level: int) -> list[int]:
-    """The lines, from 0, at which headings of the document itself begin."""
+    """The lines, from 0, at which the headings outside quotes and lists begin."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark")

@@ -1,4 +1,4 @@
-"""Score how much of a reference a text says."""
+"""Score how much of a reference a text contains."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from penstock.blocks.base import BaseBlock
-from penstock.blocks.text import to_text
+from penstock.serialization import to_text
 
 _MAX_WORDS = 2_000
-"""The longest common subsequence takes time and memory by the square; beyond this texts are cut."""
+"""Longer texts are cut: the longest common subsequence takes time and memory by the square of the length."""
 _LONG = 2_000
-"""Characters from which on scoring runs in a thread, so that others go on meanwhile."""
+"""Longer texts are scored in a thread, so that other records continue; in characters."""
 
 
 class RougeScore(BaseBlock):
     """ROUGE F-measure of a text against a reference, from 0 to 1, by Google's ``rouge-score`` with stemming.
 
-    It knows words of Latin letters and digits only; other scripts score 0. rougeL compares the first 2,000
+    It knows only words of Latin letters and digits; other scripts score 0. rougeL compares the first 2,000
     words.
     """
 
@@ -26,9 +26,9 @@ class RougeScore(BaseBlock):
     description = "How much a text and a reference have in common (ROUGE F-measure), from 0 to 1."
     inputs: ClassVar[list[str]] = []
     outputs: ClassVar[list[str]] = ["rouge_score"]
-    _config_enums: ClassVar[dict[str, list[Any]]] = {"rouge_type": ["rouge1", "rouge2", "rougeL"]}
-    _field_references: ClassVar[list[str]] = ["generated_field", "reference_field"]
-    _config_descriptions: ClassVar[dict[str, str]] = {
+    config_enums: ClassVar[dict[str, list[Any]]] = {"rouge_type": ["rouge1", "rouge2", "rougeL"]}
+    field_references: ClassVar[list[str]] = ["generated_field", "reference_field"]
+    config_descriptions: ClassVar[dict[str, str]] = {
         "generated_field": "Field with the text to score.",
         "reference_field": "Field with the text to compare it to.",
         "rouge_type": "What is compared: single words, pairs of words, or the longest common sequence.",

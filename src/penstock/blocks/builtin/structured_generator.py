@@ -8,36 +8,37 @@ from typing import Any, ClassVar
 
 from penstock import llm
 from penstock.blocks.base import BaseBlock
-from penstock.blocks.prompts import Message, ask_to_mend, refuse_empty, render_prompt
-from penstock.blocks.text import to_text
+from penstock.blocks.prompts import Message, ask_to_fix, refuse_empty, render_prompt
 from penstock.entities import Attempt, Finding
 from penstock.errors import DefinitionError
+from penstock.serialization import to_text
 
 _PART = "generated"
 
 
 class StructuredGenerator(BaseBlock):
-    """A model's answer as JSON after a schema.
+    """A model's answer as JSON that follows a schema.
 
-    An answer that cannot be read, or that was cut off, comes as ``{"raw_response": text}``: the text is never
-    lost. ``examples`` are turns shown before the question, each ``{"user": template, "assistant": answer}``.
+    An answer that is not JSON, or that was cut off, is returned as ``{"raw_response": text}``, so that the
+    text is not lost. ``examples`` are turns before the question, each ``{"user": template, "assistant":
+    answer}``.
     """
 
     name = "Structured generator"
     description = "Asks a model for JSON that follows a schema."
     inputs: ClassVar[list[str]] = []
     outputs: ClassVar[list[str]] = [_PART]
-    _templates: ClassVar[list[str]] = ["system_prompt", "user_prompt"]
-    _state_templates: ClassVar[dict[str, str]] = {"user_prompt": "user_prompt"}
-    _config_descriptions: ClassVar[dict[str, str]] = {
-        "json_schema": "JSON Schema that the answer has to follow.",
+    templates: ClassVar[list[str]] = ["system_prompt", "user_prompt"]
+    state_templates: ClassVar[dict[str, str]] = {"user_prompt": "user_prompt"}
+    config_descriptions: ClassVar[dict[str, str]] = {
+        "json_schema": "JSON Schema that the answer must follow.",
         "model": "Model to ask, such as openai/gpt-4o-mini; empty for the configured default.",
         "temperature": "Sampling temperature: 0 for the likeliest words, higher for more variety.",
         "max_tokens": "The longest answer, in tokens; an answer cut off there is not used.",
         "user_prompt": "Template of the user message; empty to use the field 'user_prompt'.",
         "system_prompt": "Template of the system message; empty to send none.",
         "examples": "Turns shown before the question: a list of {user, assistant}.",
-        "feedback": "Whether the model is told what was wrong with its last answer when asked again.",
+        "feedback": "Whether the model is shown its last answer and what was wrong with it when asked again.",
     }
 
     def __init__(
@@ -62,7 +63,7 @@ class StructuredGenerator(BaseBlock):
 
     @classmethod
     def expects_schema(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The schema that ``generated`` is held to."""
+        """The schema that ``generated`` must follow."""
         schema = config.get("json_schema")
         return schema if isinstance(schema, dict) else None
 
@@ -74,7 +75,7 @@ class StructuredGenerator(BaseBlock):
         """Ask again; with ``feedback``, showing the model its last answer and what was wrong with it."""
         messages = self._messages(data)
         if self.feedback:
-            messages = ask_to_mend(messages, _last_answer(attempt), map(_name_part, attempt.findings))
+            messages = ask_to_fix(messages, _last_answer(attempt), map(_name_part, attempt.findings))
         return await self._ask(messages, attempt.temperature)
 
     def _messages(self, data: dict[str, Any]) -> list[Message]:
@@ -97,13 +98,13 @@ class StructuredGenerator(BaseBlock):
             max_tokens=self.max_tokens,
             schema=self.json_schema,
         )
-        value = _read_whole(answer.text) if answer.finish_reason == "length" else answer.data
+        value = _read_complete(answer.text) if answer.finish_reason == "length" else answer.data
         if isinstance(value, dict) or (value is not None and self._allows(value)):
             return {_PART: value}
         return {_PART: {"raw_response": answer.text}}
 
     def _allows(self, value: Any) -> bool:
-        """Whether the schema speaks of other than objects, so that ``value`` may be what was asked for."""
+        """Whether the schema allows the type of ``value``, which is not an object."""
         kinds = self.json_schema.get("type", "object")
         kinds = [kinds] if isinstance(kinds, str) else kinds
         return _KINDS.get(type(value)) in kinds
@@ -122,8 +123,8 @@ def _read_example(number: int, turn: Mapping[str, Any]) -> tuple[str, str]:
     return turn["user"], to_text(turn["assistant"])
 
 
-def _read_whole(text: str) -> Any:
-    """The JSON of an answer that reached its limit: only if it is complete all the same."""
+def _read_complete(text: str) -> Any:
+    """The JSON of an answer that reached ``max_tokens``, if it is complete; otherwise None."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -131,7 +132,7 @@ def _read_whole(text: str) -> Any:
 
 
 def _last_answer(attempt: Attempt) -> str:
-    """The last answer as the model gave it or, where only parts of it are to be mended, those parts."""
+    """The previous answer as the model gave it or, when only parts are generated again, those parts."""
     whole = attempt.targets.get(_PART)
     if whole is not None:
         previous = whole.previous
@@ -153,7 +154,7 @@ def _last_answer(attempt: Attempt) -> str:
 
 
 def _with_lists(value: Any) -> Any:
-    """``value`` with a list wherever the keys are places in one."""
+    """``value`` with a list in place of each mapping whose keys are list indexes."""
     if not isinstance(value, dict):
         return value
     inner = {key: _with_lists(item) for key, item in value.items()}
@@ -161,7 +162,7 @@ def _with_lists(value: Any) -> Any:
 
 
 def _name_part(finding: Finding) -> Finding:
-    """The finding, saying which field it is about."""
+    """The finding with the name of its field in the message."""
     path = finding.part.removeprefix(_PART).removeprefix(".")
     if not path or path in finding.message:
         return finding

@@ -6,21 +6,21 @@ from typing import Any, ClassVar
 
 from penstock import llm
 from penstock.blocks.base import BaseBlock
-from penstock.blocks.prompts import Message, ask_to_mend, refuse_empty, render_prompt
-from penstock.blocks.text import to_text
+from penstock.blocks.prompts import Message, ask_to_fix, refuse_empty, render_prompt
 from penstock.entities import Attempt
+from penstock.serialization import to_text
 
 
 class TextGenerator(BaseBlock):
-    """A model's answer to a prompt; the prompts, as they were sent, are kept beside it."""
+    """A model's answer to a prompt, and the prompts as they were sent."""
 
     name = "Text generator"
-    description = "Asks a model for text. Prompts are Jinja2 templates over everything known so far."
+    description = "Asks a model for text. Prompts are Jinja2 templates over the state."
     inputs: ClassVar[list[str]] = []
     outputs: ClassVar[list[str]] = ["assistant", "system", "user"]
-    _templates: ClassVar[list[str]] = ["system_prompt", "user_prompt"]
-    _state_templates: ClassVar[dict[str, str]] = {"system_prompt": "system", "user_prompt": "user"}
-    _config_descriptions: ClassVar[dict[str, str]] = {
+    templates: ClassVar[list[str]] = ["system_prompt", "user_prompt"]
+    state_templates: ClassVar[dict[str, str]] = {"system_prompt": "system", "user_prompt": "user"}
+    config_descriptions: ClassVar[dict[str, str]] = {
         "model": "Model to ask, such as openai/gpt-4o-mini; empty for the configured default.",
         "temperature": "Sampling temperature: 0 for the likeliest words, higher for more variety.",
         "max_tokens": "The longest answer, in tokens.",
@@ -61,7 +61,7 @@ class TextGenerator(BaseBlock):
             messages.append({"role": "user", "content": user})
         if attempt is not None:
             target = attempt.targets.get("assistant")
-            messages = ask_to_mend(messages, to_text(target.previous) if target else "", attempt.findings)
+            messages = ask_to_fix(messages, to_text(target.previous) if target else "", attempt.findings)
         answer = await llm.complete(
             messages, model=self.model, temperature=temperature, max_tokens=self.max_tokens
         )

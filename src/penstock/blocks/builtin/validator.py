@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from penstock.blocks.base import BaseBlock
-from penstock.blocks.text import to_text
+from penstock.serialization import to_text
 
 
 class ValidatorBlock(BaseBlock):
-    """Whether ``text``, or ``assistant`` where there is no text, keeps to its length and avoids words.
+    """Whether ``text``, or ``assistant`` where there is no text, has the right length and no forbidden words.
 
-    It reports and carries on; to have a text made again, put a gate on the step that makes it.
+    It only reports; to generate a text again, put a gate on the step that generates it.
     """
 
     name = "Validator"
     description = "Reports whether a text has the right length and none of the forbidden words."
     inputs: ClassVar[list[str]] = ["text", "assistant"]
     outputs: ClassVar[list[str]] = ["text", "valid", "assistant"]
-    _config_descriptions: ClassVar[dict[str, str]] = {
-        "min_length": "The fewest characters that are allowed.",
-        "max_length": "The most characters that are allowed.",
-        "forbidden_words": "Words or phrases that must not occur, in whatever case.",
+    config_descriptions: ClassVar[dict[str, str]] = {
+        "min_length": "The minimum number of characters.",
+        "max_length": "The maximum number of characters.",
+        "forbidden_words": "Words or phrases that must not occur, in upper or lower case.",
     }
 
     def __init__(
@@ -36,7 +36,7 @@ class ValidatorBlock(BaseBlock):
         self.forbidden_words = [word.strip().casefold() for word in words if word.strip()]
 
     async def execute(self, data: dict[str, Any]) -> dict[str, Any]:
-        """``valid``, and ``text`` and ``assistant`` as they came, if they did."""
+        """``valid``, and ``text`` and ``assistant`` unchanged when the state has them."""
         text = to_text(data.get("text")) or to_text(data.get("assistant"))
         valid = self.min_length <= len(text) <= self.max_length
         if valid and self.forbidden_words:

@@ -1,4 +1,4 @@
-"""Hold a text to a pattern."""
+"""Checks a text against a regular expression."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import Any, ClassVar
 
 from penstock.entities import Parts, Verdict
 from penstock.errors import GateError
-from penstock.gates.part_gate import BaseTextGate, shorten
+from penstock.gates.messages import shorten
+from penstock.gates.part_gate import BaseTextGate
 
-_SECONDS = 0.25
+_TIMEOUT = 0.25
+"""Seconds."""
 _MAX_TEXT = 200_000
 _MAX_PATTERN = 2_000
 
 
 class RegexGate(BaseTextGate):
-    """A text must have a place that matches a pattern or, with ``must_match: false``, none.
+    """A text must contain a match of a pattern or, with ``must_match: false``, none.
 
-    A pattern that would take longer than a quarter of a second on some text is stopped: the gate could not
-    look. Of a text beyond 200,000 characters the beginning counts.
+    A search that takes longer than a quarter of a second is stopped, and the gate cannot run. Only the first
+    200,000 characters of a text are searched.
     """
 
     name = "Regex"
     description = "The part is text that matches a regular expression, or does not."
-    _config_descriptions: ClassVar[dict[str, str]] = {
+    config_descriptions: ClassVar[dict[str, str]] = {
         "pattern": "Regular expression, searched for anywhere in the text.",
         "must_match": "Whether the text must match, or must not.",
         "message": "What to tell the model when it is wrong; empty for the pattern itself.",
@@ -39,12 +41,12 @@ class RegexGate(BaseTextGate):
     ) -> None:
         super().__init__(part, blame)
         if not pattern or len(pattern) > _MAX_PATTERN:
-            raise self.refuse("pattern", f"must have 1 to {_MAX_PATTERN:,} characters")
-        regex: Any = importlib.import_module("regex")  # unlike re, it can be stopped; it ships no types
+            raise self.setting_error("pattern", f"must have 1 to {_MAX_PATTERN:,} characters")
+        regex: Any = importlib.import_module("regex")  # unlike re, it has a timeout; it has no types
         try:
             self._compiled = regex.compile(pattern)
         except (regex.error, RecursionError, OverflowError) as error:
-            raise self.refuse("pattern", f"is no regular expression: {error}") from error
+            raise self.setting_error("pattern", f"is not a regular expression: {error}") from error
         self.pattern = pattern
         self.must_match = must_match
         self.message = message
@@ -52,19 +54,19 @@ class RegexGate(BaseTextGate):
     def look_at_text(self, text: str, parts: Parts) -> Verdict:
         """The verdict; raises GateError when the pattern takes too long."""
         try:
-            found = self._compiled.search(text[:_MAX_TEXT], timeout=_SECONDS)
+            found = self._compiled.search(text[:_MAX_TEXT], timeout=_TIMEOUT)
         except TimeoutError as error:
             raise GateError(
-                f"The gate RegexGate could not look: the pattern {shorten(self.pattern, 80)} takes too long "
-                "on some text; write it without repetitions inside repetitions",
+                f"The gate RegexGate could not run: the pattern {shorten(self.pattern, 80)} takes too long "
+                "on this text; write it without repetitions inside repetitions",
                 detail={"gate": "RegexGate", "pattern": self.pattern},
             ) from error
         if (found is not None) == self.must_match:
             return self.verdict()
         if self.message:
-            return self.fault(parts, self.message, got=text)
+            return self.reject(parts, self.message, got=text)
         if self.must_match:
             message = f"{self.label(parts)} does not match the pattern {shorten(self.pattern, 120)}"
-            return self.fault(parts, message, expected=self.pattern, got=text)
+            return self.reject(parts, message, expected=self.pattern, got=text)
         message = f"{self.label(parts)} must not have '{shorten(found.group(), 60)}'"
-        return self.fault(parts, message, got=found.group())
+        return self.reject(parts, message, got=found.group())

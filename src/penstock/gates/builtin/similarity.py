@@ -1,4 +1,4 @@
-"""Hold the samples of a step to each other."""
+"""Checks that the samples of a step agree."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from penstock.gates.similarity import similarities
 
 
 class SimilarityGate(BasePartGate):
-    """The samples of a step must agree: each pair must have most of its tokens in common, in the same order.
+    """Any two samples of a step must have most of their tokens in common, in the same order.
 
-    For a step with ``samples: 2`` or more. A part on which they disagree is sampled again, and cooler.
+    For a step with ``samples: 2`` or more. A part on which they disagree is generated again, and cooler.
     """
 
     name = "Similarity"
     description = "All samples of the part are nearly the same."
     disagreement = True
-    _config_descriptions: ClassVar[dict[str, str]] = {
+    config_descriptions: ClassVar[dict[str, str]] = {
         "min_similarity": "Share of tokens that any two samples must have in common, from 0 to 1.",
     }
 
@@ -31,21 +31,21 @@ class SimilarityGate(BasePartGate):
     ) -> None:
         super().__init__(part, blame)
         if not 0 <= min_similarity <= 1:
-            raise self.refuse("min_similarity", f"is {min_similarity}; write a number between 0 and 1")
+            raise self.setting_error("min_similarity", f"is {min_similarity}; write a number between 0 and 1")
         self.min_similarity = min_similarity
 
     def look(self, parts: Parts) -> Verdict:
-        """The verdict on the two samples that are least alike; skipped when there are not two."""
+        """The verdict on the two least similar samples; skipped when there are not two."""
         if len(parts.samples) < 2:
             return self.skip("a single sample cannot disagree")
         part, label = self.part_name(parts), self.label(parts)
         values = [find_part(sample, part) for sample in parts.samples]
         missing = sum(value is ABSENT for value in values)
         if missing:
-            return self.fault(parts, f"{missing} of {len(values)} samples have no {label}")
+            return self.reject(parts, f"{missing} of {len(values)} samples have no {label}")
         least = min(similarities(values).values())
         if least >= self.min_similarity:
             return self.verdict()
         bound = f"{self.min_similarity:g}"
         message = f"the samples of {label} disagree: two of {len(values)} are alike by {least:.2f} of {bound}"
-        return self.fault(parts, message, expected=bound, got=f"{least:.4f}")
+        return self.reject(parts, message, expected=bound, got=f"{least:.4f}")

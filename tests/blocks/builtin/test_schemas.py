@@ -1,4 +1,4 @@
-"""What the built-in blocks say of themselves."""
+"""The schemas of the built-in blocks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.row("A70", "A12")
-def test_all_eight_are_there() -> None:
+def test_all_eight_built_in_blocks_are_found() -> None:
     registry = BlockRegistry()
 
     assert set(registry.list_types()) >= BUILT_IN
@@ -50,7 +50,7 @@ def test_a_block_serves_its_schema(block_type: str, schemas: dict[str, dict[str,
 
 
 @pytest.mark.row("A74", "A75", "A61", "A62", "A68")
-def test_text_generator(schemas: dict[str, dict[str, Any]]) -> None:
+def test_the_schema_of_the_text_generator(schemas: dict[str, dict[str, Any]]) -> None:
     schema = schemas["TextGenerator"]
     properties = schema["config_schema"]["properties"]
 
@@ -68,7 +68,7 @@ def test_text_generator(schemas: dict[str, dict[str, Any]]) -> None:
 
 
 @pytest.mark.row("A84", "A63")
-def test_structured_generator(schemas: dict[str, dict[str, Any]]) -> None:
+def test_the_schema_of_the_structured_generator(schemas: dict[str, dict[str, Any]]) -> None:
     schema = schemas["StructuredGenerator"]
 
     assert (schema["inputs"], schema["outputs"]) == ([], ["generated"])
@@ -83,8 +83,8 @@ def test_structured_generator(schemas: dict[str, dict[str, Any]]) -> None:
     }
 
 
-@pytest.mark.row("A90", "A71")
-def test_markdown_multiplier(schemas: dict[str, dict[str, Any]]) -> None:
+@pytest.mark.row("A90", "A71", "D12")
+def test_the_schema_of_the_markdown_multiplier(schemas: dict[str, dict[str, Any]]) -> None:
     schema = schemas["MarkdownMultiplierBlock"]
 
     assert (schema["inputs"], schema["outputs"]) == ([], ["content", "chunk_index"])
@@ -98,7 +98,9 @@ def test_markdown_multiplier(schemas: dict[str, dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("block_type", "output"), [("DiversityScore", "diversity_score"), ("CoherenceScore", "coherence_score")]
 )
-def test_scores_of_a_field(block_type: str, output: str, schemas: dict[str, dict[str, Any]]) -> None:
+def test_the_schemas_of_scores_of_a_field(
+    block_type: str, output: str, schemas: dict[str, dict[str, Any]]
+) -> None:
     schema = schemas[block_type]
     field_name = schema["config_schema"]["properties"]["field_name"]
 
@@ -107,7 +109,7 @@ def test_scores_of_a_field(block_type: str, output: str, schemas: dict[str, dict
 
 
 @pytest.mark.row("A98", "A66", "A67")
-def test_rouge_score(schemas: dict[str, dict[str, Any]]) -> None:
+def test_the_schema_of_the_rouge_score(schemas: dict[str, dict[str, Any]]) -> None:
     properties = schemas["RougeScore"]["config_schema"]["properties"]
 
     assert schemas["RougeScore"]["outputs"] == ["rouge_score"]
@@ -122,7 +124,7 @@ def test_rouge_score(schemas: dict[str, dict[str, Any]]) -> None:
 
 
 @pytest.mark.row("A100", "A101", "A65")
-def test_validator(schemas: dict[str, dict[str, Any]]) -> None:
+def test_the_schema_of_the_validator(schemas: dict[str, dict[str, Any]]) -> None:
     schema = schemas["ValidatorBlock"]
     properties = schema["config_schema"]["properties"]
 
@@ -138,7 +140,7 @@ def test_validator(schemas: dict[str, dict[str, Any]]) -> None:
 
 
 @pytest.mark.row("A106")
-def test_json_validator(schemas: dict[str, dict[str, Any]]) -> None:
+def test_the_schema_of_the_json_validator(schemas: dict[str, dict[str, Any]]) -> None:
     schema = schemas["JSONValidatorBlock"]
     properties = schema["config_schema"]["properties"]
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.blocks.builtin.markdown_multiplier import MarkdownMultiplierBlock
 from penstock.errors import BadInputError
+from penstock.workflow import Pipeline
 
 
 async def split(text: Any, **config: int) -> list[str]:
@@ -23,6 +24,25 @@ async def test_each_heading_begins_a_section() -> None:
     sections = await split("# A\ntext\n\n## B\ntext\n\n### C\ntext")
 
     assert sections == ["# A\ntext", "## B\ntext", "### C\ntext"]
+
+
+@pytest.mark.row("A90", "D12")
+async def test_a_section_has_its_content_and_its_number_without_any_setting() -> None:
+    sections = await MarkdownMultiplierBlock().multiply({"file_content": "# A\ntext\n\n# B"})
+
+    assert sections == [{"content": "# A\ntext", "chunk_index": 0}, {"content": "# B", "chunk_index": 1}]
+
+
+@pytest.mark.row("A30")
+@pytest.mark.parametrize("text", ["no heading", "# A\n\n# B"])
+async def test_a_pipeline_returns_a_list_of_results_even_for_one_section(text: str) -> None:
+    pipeline = Pipeline.load_from_dict({"name": "split", "blocks": [{"type": "MarkdownMultiplierBlock"}]})
+
+    results = await pipeline.execute({"file_content": text})
+
+    assert isinstance(results, list)
+    unpacked = [(result["content"], len(trace), bool(trace_id)) for result, trace, trace_id in results]
+    assert unpacked == [(content, 1, True) for content in text.split("\n\n")]
 
 
 @pytest.mark.row("A91")
@@ -53,7 +73,7 @@ async def test_nothing_to_split_is_an_error(data: dict[str, Any]) -> None:
         await MarkdownMultiplierBlock().multiply(data)
 
 
-@pytest.mark.row("A93")
+@pytest.mark.row("A93", "D12")
 @pytest.mark.parametrize("fence", ["```", "~~~~", "    "])
 async def test_headings_inside_code_do_not_split(fence: str) -> None:
     code = "    # x\n" if fence == "    " else f"{fence}\n# x\n{fence}\n"
@@ -64,7 +84,7 @@ async def test_headings_inside_code_do_not_split(fence: str) -> None:
     assert "# x" in sections[0]
 
 
-async def test_deep_headings_can_be_left_where_they_are() -> None:
+async def test_headings_below_the_maximum_level_do_not_split() -> None:
     assert await split("# A\n## B\n# C", max_heading_level=1) == ["# A\n## B", "# C"]
 
 
@@ -79,7 +99,7 @@ async def test_a_large_document_is_split() -> None:
     assert len(sections) == 5_000
 
 
-async def test_deep_nesting_does_no_harm() -> None:
+async def test_deeply_nested_quotes_are_parsed() -> None:
     assert len(await split("> " * 5_000 + "# x\n\n# A")) == 2
 
 
