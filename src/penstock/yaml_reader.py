@@ -1,7 +1,7 @@
 """YAML as penstock reads it, in pipeline files and in templates alike: version 1.2, plain data, bounded.
 
 JSON is a subset of YAML 1.2, so JSON texts are read here too. Nothing but what JSON can hold comes out, and a
-small text cannot become large data: the values that it stands for, its nesting and its aliases are limited.
+small text cannot become large data: the number of its values, its nesting and its aliases are limited.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from penstock.errors import DefinitionError
 MAX_BYTES = 2 * 1024 * 1024
 """The size of the largest text; a larger one was most likely given by mistake."""
 MAX_NODES = 100_000
-"""The most values that a text may stand for, each alias counted as a copy of what it refers to."""
+"""The most values of a text, each alias counted as a copy of what it refers to."""
 MAX_DEPTH = 60
 """The deepest nesting of mappings and lists."""
 
@@ -82,7 +82,7 @@ class Duplicate:
 
 
 class SourceMap:
-    """The lines of a text on which its values stand; knows no line when the text cannot be read."""
+    """The line of each value in a text; knows no line when the text cannot be read."""
 
     def __init__(self, text: str) -> None:
         try:
@@ -104,7 +104,7 @@ class SourceMap:
         return line
 
     def duplicates(self) -> Iterator[Duplicate]:
-        """Every key that stands twice in the same mapping."""
+        """Every key that occurs twice in the same mapping."""
         waiting: list[tuple[tuple[str | int, ...], Any]] = [((), self._root)]
         seen: set[int] = set()
         while waiting:
@@ -145,8 +145,8 @@ def _compose(text: str, name: str, max_aliases: int | None) -> Any:
 
 
 def _check_limits(root: Any, name: str, max_aliases: int | None) -> None:
-    """Raise DefinitionError for a text that is small and stands for much data, or that contains itself."""
-    sizes: dict[int, int] = {}  # values that a node stands for, its aliases counted in full
+    """Raise DefinitionError for a text that becomes too much data, or that contains itself."""
+    sizes: dict[int, int] = {}  # number of values in a node, its aliases counted in full
     ancestors: set[int] = set()
     aliases = 0
     stack: list[tuple[Any, bool]] = [(root, False)]

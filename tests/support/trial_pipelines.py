@@ -11,7 +11,7 @@ from support.trial_blocks import trial_registry
 
 
 def build(*blocks: Mapping[str, Any] | str, **extra: Any) -> Pipeline:
-    """A pipeline of the trial blocks; a word stands for a block without config."""
+    """A pipeline of the trial blocks; a string is the type of a block without config."""
     steps = [{"type": block} if isinstance(block, str) else block for block in blocks]
     return Pipeline("trial", steps, block_registry=trial_registry(), **extra)
 

@@ -1,4 +1,4 @@
-"""Ready-made pipelines."""
+"""Ready-made pipelines, built-in ones and the user's."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def write(folder: Path, name: str, text: str) -> None:
 
 
 def get(template_id: str) -> dict[str, Any]:
-    """One of ours, which is there."""
+    """A built-in template."""
     definition = TemplateRegistry().get_template(template_id)
     assert definition is not None
     return definition
 
 
 @pytest.mark.row("A126", "A129")
-def test_ours_are_listed_with_names_descriptions_and_seeds() -> None:
+def test_built_in_templates_are_listed_with_names_descriptions_and_seeds() -> None:
     listed = {template["id"]: template for template in TemplateRegistry().list_templates()}
 
     assert list(listed) == BUILT_IN
@@ -41,12 +41,12 @@ def test_ours_are_listed_with_names_descriptions_and_seeds() -> None:
     assert all(template["description"] and template["example_seed"] for template in listed.values())
 
 
-def test_ours_all_load_without_an_error() -> None:
+def test_built_in_templates_load_without_an_error() -> None:
     assert TemplateRegistry().errors == []
 
 
 @pytest.mark.parametrize("template_id", BUILT_IN)
-def test_blocks_and_gates_of_ours_take_their_settings(template_id: str) -> None:
+def test_blocks_and_gates_of_built_in_templates_accept_their_settings(template_id: str) -> None:
     for block in get(template_id)["blocks"]:
         default_registry().create(block["type"], block.get("config", {}))
         for gate in block.get("gates", []):
@@ -68,7 +68,7 @@ def test_a_yaml_file_in_the_folder_is_a_template_named_after_it(tmp_path: Path) 
 
 
 @pytest.mark.row("A127")
-def test_templates_of_the_user_stand_beside_ours_and_replace_those_of_the_same_id(tmp_path: Path) -> None:
+def test_templates_of_the_user_are_added_and_replace_those_of_the_same_id(tmp_path: Path) -> None:
     write(tmp_path, "my_template.yaml", GOOD)
     write(tmp_path, "qa_generation.yaml", GOOD)
 
@@ -88,14 +88,14 @@ def test_an_unknown_template_is_none_and_has_no_seeds() -> None:
     assert registry.example_seeds("nothing") == []
 
 
-def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_has_no_templates(tmp_path: Path) -> None:
     registry = TemplateRegistry(tmp_path / "none", user_dir=tmp_path / "neither")
 
     assert registry.list_templates() == []
     assert registry.errors == []
 
 
-def test_what_a_caller_changes_is_their_own() -> None:
+def test_a_caller_may_change_what_the_registry_returns() -> None:
     registry = TemplateRegistry()
     definition = registry.get_template("json_generation")
     assert definition is not None
@@ -137,7 +137,7 @@ def test_what_a_caller_changes_is_their_own() -> None:
         "huge",
     ],
 )
-def test_a_file_that_cannot_be_used_is_left_out_and_named(tmp_path: Path, text: str) -> None:
+def test_a_file_that_cannot_be_used_is_skipped_and_listed_in_errors(tmp_path: Path, text: str) -> None:
     write(tmp_path, "bad.yaml", text)
     write(tmp_path, "good.yaml", GOOD)
 
@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_used_is_left_out_and_named(tmp_path: Path, text: 
     assert not Path("owned").exists()
 
 
-def test_bytes_that_are_no_text_are_left_out(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe\x00name")
 
     registry = TemplateRegistry(tmp_path)
@@ -159,7 +159,7 @@ def test_bytes_that_are_no_text_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seeds", ["{bad", "5", "[5]", '[{"repetitions": 1}]'])
-def test_seeds_that_cannot_be_used_leave_the_template_without_them(tmp_path: Path, seeds: str) -> None:
+def test_a_template_whose_seeds_cannot_be_used_has_none(tmp_path: Path, seeds: str) -> None:
     write(tmp_path, "mine.yaml", GOOD)
     write(tmp_path / "seeds", "seed_mine.json", seeds)
 
@@ -224,15 +224,15 @@ def test_fact_questions_comes_with_twenty_five_sentences() -> None:
 
 
 @pytest.mark.parametrize("template_id", BUILT_IN)
-def test_every_text_and_list_that_a_small_model_writes_is_bounded(template_id: str) -> None:
+def test_every_text_and_list_that_a_small_model_writes_has_a_limit(template_id: str) -> None:
     def unbounded(schema: dict[str, Any], path: str) -> list[str]:
-        faults = []
+        found = []
         if schema["type"] == "string" and "maxLength" not in schema and "enum" not in schema:
-            faults.append(path)
+            found.append(path)
         if schema["type"] == "array" and "maxItems" not in schema:
-            faults.append(path)
+            found.append(path)
         inner = dict(schema.get("properties", {})) | ({"[]": schema["items"]} if "items" in schema else {})
-        return faults + [fault for name, part in inner.items() for fault in unbounded(part, f"{path}.{name}")]
+        return found + [each for name, part in inner.items() for each in unbounded(part, f"{path}.{name}")]
 
     for block in get(template_id)["blocks"]:
         if block["type"] == "StructuredGenerator":

@@ -1,4 +1,4 @@
-"""Multipliers: their children, and where they may stand."""
+"""Multipliers: their children, and their place in a pipeline."""
 
 from __future__ import annotations
 

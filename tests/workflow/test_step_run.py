@@ -1,16 +1,18 @@
-"""One step over one state: how its usage is counted."""
+"""One step over one state: what its block is given, and how its usage is counted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+import yaml
 
-from penstock.errors import (
-    LLMError,
-)
+from penstock.blocks.base import BaseBlock
+from penstock.blocks.registry import BlockRegistry
+from penstock.errors import LLMError
 from penstock.llm import Client
+from penstock.workflow import Pipeline
 from support.model_server import ModelServer, Reply
 from support.trial_pipelines import build, run_one
 
@@ -62,3 +64,22 @@ async def test_one_sample_of_several_that_fails_leaves_no_call_uncounted(
     assert isinstance(results[0].error.__cause__, LLMError)
     assert results[0].usage.llm_calls == 2
     assert model.in_flight == 0
+
+
+class AsYaml(BaseBlock):
+    """Writes its input as YAML."""
+
+    outputs: ClassVar[list[str]] = ["safe", "plain"]
+
+    async def execute(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {"safe": yaml.safe_dump(data), "plain": yaml.dump(data)}
+
+
+async def test_a_block_may_write_its_input_as_yaml() -> None:
+    registry = BlockRegistry()
+    registry.register(AsYaml)
+    pipeline = Pipeline("yaml", [{"type": "AsYaml"}], block_registry=registry)
+
+    made = await run_one(pipeline, {"a": 1, "b": "x"})
+
+    assert made.result["safe"] == made.result["plain"] == "a: 1\nb: x\n"

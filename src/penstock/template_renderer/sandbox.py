@@ -18,8 +18,25 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.visitor import NodeTransformer
 
 from penstock.errors import TemplateError
-from penstock.template_renderer import limits
 from penstock.template_renderer.analysis import TemplateNames, find_names
+from penstock.template_renderer.limits import (
+    CALL_COST,
+    FILTER_CHECKS,
+    OPERATOR_CHECKS,
+    LimitExceededError,
+    allow_text,
+    check_format,
+    check_method,
+    check_numbers,
+    concatenate,
+    count_each,
+    count_iterations,
+    join,
+    measure,
+    measured,
+    reset_budget,
+    spend,
+)
 
 _REMOVED_FILTERS = ("center", "pprint", "random", "urlize", "wordwrap", "xmlattr")
 """Filters that prompts have no use for; ``random`` would also make each run of a record different."""
@@ -33,7 +50,7 @@ _FREE_FILTERS = {"first", "last", "length", "count", "default", "d"}
 def compile_program(source: str) -> Program:
     """Compile a template; raises TemplateError with the line where its syntax is wrong."""
     sandbox = _get_sandbox()
-    limits.reset_budget()
+    reset_budget()
     try:
         tree = _LimitInserter().visit(sandbox.parse(source))
         tree.set_environment(sandbox)
@@ -67,15 +84,15 @@ class Program:
         if self._mentions_metadata and "metadata" not in names:
             names["metadata"] = metadata
         sandbox = _get_sandbox()
-        limits.reset_budget()
+        reset_budget()
         try:
             running = sandbox.context_class(sandbox, names, None, self._template.blocks)
-            return limits.join(self._template.root_render_func(running))
+            return join(self._template.root_render_func(running))
         except UndefinedError as error:
             raise self._error(f"undefined variable in template: {error.message}") from error
         except SecurityError as error:
             raise self._error(f"template uses what the sandbox forbids: {error.message}") from error
-        except limits.LimitExceededError as error:
+        except LimitExceededError as error:
             raise self._error(f"template exceeds a limit: {error}") from error
         except RecursionError as error:
             raise self._error("template exceeds a limit: its calls are nested too deeply") from error
@@ -98,9 +115,9 @@ class _Formatter(SandboxedFormatter):
         self._size = 0
 
     def format_field(self, value: Any, format_spec: str) -> Any:
-        limits.check_format(format_spec)
-        self._size += limits.measure(value)
-        limits.allow_text(self._size)
+        check_format(format_spec)
+        self._size += measure(value)
+        allow_text(self._size)
         return super().format_field(value, format_spec)
 
 
@@ -147,7 +164,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     """Jinja2's immutable sandbox with limits."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
-    concat = staticmethod(limits.join)
+    concat = staticmethod(join)
 
     def __init__(self) -> None:
         super().__init__(
@@ -164,15 +181,15 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             test: Any = self.tests[name]
             self.tests[name] = _with_limits(name, test)
         self.filters.update(
-            _count_iterations=limits.count_iterations,
-            _concatenate=limits.concatenate,
-            _measured=limits.measured,
+            _count_iterations=count_iterations,
+            _concatenate=concatenate,
+            _measured=measured,
         )
 
     @staticmethod
     def _finalize(value: Any) -> Any:
         if not isinstance(value, (str, float, Undefined)):
-            limits.measure(value)
+            measure(value)
         return value
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -198,18 +215,18 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call from a template; the names are odd so that they cannot clash with its keyword arguments."""
-        limits.spend(limits.CALL_COST)
+        spend(CALL_COST)
         if isinstance(__obj, BuiltinMethodType) and isinstance(__obj.__self__, (str, bytes, int)):
-            args = limits.check_method(__obj.__name__, __obj.__self__, args, kwargs)
+            args = check_method(__obj.__name__, __obj.__self__, args, kwargs)
         result = super().call(__context, __obj, *args, **kwargs)
         if __obj is dict:
-            limits.measure(result)
+            measure(result)
         return result
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """The result of an operator that can make something large; checked before it does."""
-        limits.spend(1)
-        limits.OPERATOR_CHECKS[operator](left, right)
+        spend(1)
+        OPERATOR_CHECKS[operator](left, right)
         return super().call_binop(context, operator, left, right)
 
 
@@ -233,18 +250,18 @@ def _truncate(value: Any, length: int = 100) -> str:
 def _with_limits(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The filter or test ``function``, which first measures what it is given."""
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
-    check = limits.FILTER_CHECKS.get(name)
+    check = FILTER_CHECKS.get(name)
 
     @wraps(function)
     def limited(*args: Any, **kwargs: Any) -> Any:
-        limits.spend(limits.CALL_COST)
+        spend(CALL_COST)
         given = list(args[first:])
         if name in {"join", "list"} and given and not isinstance(given[0], (Sized, Undefined)):
-            given[0] = list(limits.count_each(given[0]))
+            given[0] = list(count_each(given[0]))
         for value in given:
-            limits.measure(value)
+            measure(value)
         if name in _NUMBER_FILTERS:
-            limits.check_numbers(name, (*given[1:], *kwargs.values()))
+            check_numbers(name, (*given[1:], *kwargs.values()))
         if check is not None:
             check(*given, **kwargs)
         return function(*args[:first], *given, **kwargs)

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 MAX_BYTES = 1_000_000
 """The size of the largest template or seed file that is read."""
 MAX_ALIASES = 50
-"""The most YAML aliases in a template: a few of them, nested, can stand for gigabytes."""
+"""The most YAML aliases in a template: a few of them, nested, can become gigabytes."""
 
 
 class TemplateRegistry:

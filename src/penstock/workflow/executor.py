@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from penstock.entities import ExecutionResult
 from penstock.workflow.block_errors import to_record_error
@@ -51,20 +51,23 @@ class Executor:
         """Run one step; if it fails, the state stays as it was before it."""
         outcome, trace_id = self.outcome, self._context.trace_id
         state = outcome.result
-        self._notify("started", step)
+        on_step = self._context.on_step
+        if on_step is not None:
+            on_step(StepEvent("started", step.number, len(self._steps), step.type))
         logger.debug("[%s] Executing %s (%d/%d)", trace_id, step.type, step.number, len(self._steps))
         run = StepRun(step, state, outcome.initial, self._context)
         try:
             await run.run()
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             outcome.error = to_record_error(step, error, state)
-            run.entry["error"] = outcome.error.message
             self.add_entry(step, run.entry, state)
+            run.entry["error"] = outcome.error.message
             logger.error("[%s] step %d: %s", trace_id, step.number, outcome.error.message)
             return
         self.add_entry(step, run.entry, {**state, **run.entry["output"]})
         logger.debug("[%s] %s completed in %.3fs", trace_id, step.type, run.entry["execution_time"])
-        self._notify("finished", step)
+        if on_step is not None:
+            on_step(StepEvent("finished", step.number, len(self._steps), step.type))
 
     def add_entry(self, step: Step, entry: dict[str, Any], state: dict[str, Any]) -> None:
         """Add the trace entry of ``step``, after which the state is ``state``."""
@@ -80,7 +83,3 @@ class Executor:
         first = state.get(outputs[0], "") if outputs else ""
         outcome.result = {**state, "pipeline_output": state.get("assistant", first)}
         outcome.trace[-1]["accumulated_state"] = outcome.result
-
-    def _notify(self, kind: Literal["started", "finished"], step: Step) -> None:
-        if self._context.on_step is not None:
-            self._context.on_step(StepEvent(kind, step.number, len(self._steps), step.type))

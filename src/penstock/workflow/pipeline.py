@@ -48,7 +48,7 @@ class Pipeline:
     ) -> None:
         """Build the steps; raises BlockNotFoundError, GateNotFoundError or DefinitionError if one cannot be.
 
-        ``extra`` is whatever else the definition holds (description, constraints, layout …); it is kept.
+        ``extra`` are all other keys of the definition (description, constraints, layout …); they are kept.
         """
         if isinstance(blocks, str) or not isinstance(blocks, Sequence):
             raise DefinitionError("'blocks' must be a list of steps, each with a 'type'.")
@@ -152,7 +152,8 @@ class Pipeline:
         """
         trace_id = str(uuid.uuid4())
         context = (context or _DEFAULT_CONTEXT).for_child(child.name, trace_id)
-        context.usage.add(child.usage)
+        if child.trace:  # a multiplier made the child, and may have asked a model
+            context.usage.add(child.usage)
         started = time.time()
         logger.info("[%s] Starting pipeline '%s' with %d blocks", trace_id, self.name, len(self.steps))
         outcome = ExecutionResult(

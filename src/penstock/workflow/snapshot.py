@@ -14,7 +14,7 @@ def snapshot(value: Any) -> Any:
     """A copy of ``value`` that shares nothing mutable with it; a ``State`` becomes a plain dict.
 
     States are JSON in nearly every pipeline, and for those this is some twenty times faster than
-    ``deepcopy``, which is used for whatever else a block may put there. What cannot be copied is shared.
+    ``deepcopy``, which is used for all other values. What cannot be copied is shared.
     """
     kind = type(value)
     if kind in _IMMUTABLE:

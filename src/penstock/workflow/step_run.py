@@ -7,6 +7,8 @@ import time
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
+from yaml.representer import Representer, SafeRepresenter
+
 from penstock import llm
 from penstock.entities import Attempt, Parts, State, Target, Usage
 from penstock.errors import HealingError
@@ -14,6 +16,11 @@ from penstock.gates import AttemptRecord, heal, medoid
 from penstock.workflow.run_context import RunContext
 from penstock.workflow.snapshot import snapshot
 from penstock.workflow.step import Step
+
+_FIRST_ATTEMPT = Attempt(1)
+
+for _representer in (SafeRepresenter, Representer):  # a block may write its input as YAML
+    _representer.add_representer(State, SafeRepresenter.represent_dict)
 
 
 class StepRun:
@@ -23,7 +30,7 @@ class StepRun:
     ``run`` raised, it holds what is known by then, with every attempt.
     """
 
-    __slots__ = ("_attempts", "_calls", "_context", "_last", "_seed", "_state", "_step", "_usage", "entry")
+    __slots__ = ("_attempts", "_calls", "_context", "_output", "_seed", "_state", "_step", "_usage", "entry")
 
     def __init__(
         self, step: Step, state: dict[str, Any], seed: Mapping[str, Any], context: RunContext
@@ -36,18 +43,16 @@ class StepRun:
         self._usage = Usage()
         self._calls: list[dict[str, Any]] = []
         self._attempts: list[AttemptRecord] = []
-        self._last: Parts
+        self._output: dict[str, Any] = {}
         """The output of the last attempt."""
 
     async def run(self) -> None:
-        """Ask the block, judge its output with the gates and heal it; raises whatever goes wrong."""
+        """Ask the block, judge its output with the gates and heal it; raises their errors."""
         started = time.perf_counter()
         entry = self.entry
         try:
-            parts = await self._make(Attempt(1))
-            if self._step.gates:
-                parts = await self._heal(parts)
-            entry["output"] = dict(parts)
+            parts = await self._make(_FIRST_ATTEMPT)
+            entry["output"] = await self._heal(parts) if self._step.gates else self._output
         finally:
             entry["execution_time"] = time.perf_counter() - started
             if self._calls:
@@ -61,11 +66,11 @@ class StepRun:
     async def _make(self, attempt: Attempt) -> Parts:
         """One attempt's output: of several samples the one that is most like all others."""
         if self._step.samples == 1:
-            self._last = Parts(await self._ask_block(attempt, 0))
-        else:
-            samples = await _gather(self._ask_block(attempt, index) for index in range(self._step.samples))
-            self._last = Parts(samples[medoid(samples)], samples=samples)
-        return self._last
+            self._output = await self._ask_block(attempt, 0)
+            return Parts(self._output)
+        samples = await _gather(self._ask_block(attempt, index) for index in range(self._step.samples))
+        self._output = samples[medoid(samples)]
+        return Parts(self._output, samples=samples)
 
     async def _ask_block(self, attempt: Attempt, index: int) -> dict[str, Any]:
         """One sample of one attempt; the block's model calls find their context by themselves."""
@@ -95,8 +100,8 @@ class StepRun:
         step.refuse_undeclared(made)
         return snapshot(made)  # type: ignore[no-any-return]  # a dict gives a dict
 
-    async def _heal(self, parts: Parts) -> Parts:
-        """The parts once every gate passes them."""
+    async def _heal(self, parts: Parts) -> dict[str, Any]:
+        """The output once every gate passes it."""
         try:
             healed = await heal(
                 parts,
@@ -107,15 +112,15 @@ class StepRun:
                 on_attempt=self._attempts.append,
             )
         except HealingError as error:
-            self.entry["output"] = dict(self._last)
+            self.entry["output"] = self._output
             if self._is_unparsed_answer(error):
-                return self._last
+                return self._output
             raise
         self.entry["verdicts"] = [
             {"gate": verdict.gate, "passed": verdict.passed, "skipped": verdict.skipped}
             for verdict in healed.verdicts
         ]
-        return healed.parts
+        return dict(healed.parts)
 
     def _is_unparsed_answer(self, error: HealingError) -> bool:
         """Whether the only finding left is that the answer is not JSON, and the user set no gate on it.
@@ -125,7 +130,7 @@ class StepRun:
         step = self._step
         if step.schema_gate is None or len(step.gates) > 1:
             return False
-        answer = self._last.get(step.outputs[0])
+        answer = self._output.get(step.outputs[0])
         return isinstance(answer, dict) and set(answer) == {"raw_response"} and bool(error.detail)
 
 

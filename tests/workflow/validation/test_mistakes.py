@@ -91,12 +91,12 @@ MISTAKES: list[tuple[str, str, int | None, str]] = [
     ),
     ("field read before it is made", steps("type: CoherenceScore", TEXT), 1, "only step 2 makes, later"),
     (
-        "field nobody makes",
+        "field that no step makes",
         steps(TEXT, "{type: DiversityScore, config: {field_name: assistent}}"),
         2,
         "Did you mean 'assistant'?",
     ),
-    ("reference nobody has", steps(TEXT, "type: RougeScore"), 2, "reference"),
+    ("reference that no seed has", steps(TEXT, "type: RougeScore"), 2, "reference"),
     ("no prompt", steps("type: TextGenerator"), 1, "no prompt"),
     ("nothing to validate", steps("type: ValidatorBlock"), 1, "reads text or assistant"),
     (

@@ -1,4 +1,4 @@
-"""What the class of a block or gate declares of its settings."""
+"""The settings that the class of a block or gate takes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,6 @@ def with_defaults(cls: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """``config`` with the defaults of the settings that it leaves out."""
     defaults = {name: part["default"] for name, part in properties(cls).items() if "default" in part}
     return {**defaults, **config}
-
-
-def declared(cls: type[Any], attribute: str) -> Any:
-    """A class attribute such as ``field_references``, under this name or with an underscore before it.
-
-    The design documents have the names with an underscore; both are in use.
-    """
-    return getattr(cls, attribute, None) or getattr(cls, f"_{attribute}", None) or ()
 
 
 def names(value: Any) -> list[str]:

@@ -13,7 +13,7 @@ from penstock.workflow.validation.schema_paths import find_missing
 _FROM_ENGINE = {"metadata"}
 """Fields that templates always have."""
 _ANY = "*"
-"""Stands among the made fields for those of which nothing is known."""
+"""Marks, among the made fields, that there may be others which are not known."""
 
 
 class FieldTracker:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.discovery import get_field_references, get_part_references
 from penstock.errors import GateNotFoundError, PipelineError
 from penstock.gates import BaseGate, HealPolicy
-from penstock.workflow.validation.class_settings import declared, names, with_defaults
+from penstock.workflow.validation.class_settings import names, with_defaults
 from penstock.workflow.validation.context import StepInfo, ValidationContext
 from penstock.workflow.validation.issues import Path
 from penstock.workflow.validation.messages import quote, sentence, suggest
@@ -81,7 +82,7 @@ def _check_gate(context: ValidationContext, step: StepInfo, gate: Any, path: Pat
     check_settings(context, step, cls, config, at)
     settings = with_defaults(cls, config if isinstance(config, Mapping) else {})
     _check_parts(context, step, cls, settings, at)
-    for name in declared(cls, "field_references"):
+    for name in get_field_references(cls):
         for field in names(settings.get(name)):
             reader = f"{gate['type']}'s {name} reads"
             context.fields.require(field, step, (*at, name), reader, own=step.outputs)
@@ -111,7 +112,7 @@ def _check_parts(
 ) -> None:
     """Check that the step makes the parts that a gate looks at."""
     issues, kind = context.issues, cls.__name__
-    for name in declared(cls, "part_references"):
+    for name in get_part_references(cls):
         parts = names(settings.get(name))
         if name == "part" and not parts and not step.outputs:
             message = f"{kind} has nothing to look at: the step makes no output."

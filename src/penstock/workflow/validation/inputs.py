@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from penstock.discovery import get_field_references, get_state_templates, get_templates
 from penstock.errors import TemplateError
 from penstock.template_renderer import TemplateRenderer
-from penstock.workflow.validation.class_settings import declared, names, with_defaults
+from penstock.workflow.validation.class_settings import names, with_defaults
 from penstock.workflow.validation.context import StepInfo, ValidationContext
 from penstock.workflow.validation.issues import Path
 from penstock.workflow.validation.messages import first_line, list_names
@@ -19,8 +20,8 @@ def check_inputs(context: ValidationContext, step: StepInfo) -> None:
     """Check that everything that the step's block reads exists."""
     cls = step.cls
     settings = with_defaults(cls, step.config)
-    state_templates = dict(declared(cls, "state_templates"))
-    for name in dict.fromkeys((*declared(cls, "templates"), *state_templates)):
+    state_templates = dict(get_state_templates(cls))
+    for name in dict.fromkeys((*get_templates(cls), *state_templates)):
         for path, text in _texts(settings.get(name), ("config", name)):
             _check_template(context, step, text, path)
     examples = settings.get("examples")
@@ -29,7 +30,7 @@ def check_inputs(context: ValidationContext, step: StepInfo) -> None:
             _check_template(context, step, turn["user"], ("config", "examples", index, "user"))
     if state_templates:
         _check_state_templates(context, step, settings, state_templates)
-    for name in declared(cls, "field_references"):
+    for name in get_field_references(cls):
         for field in names(settings.get(name)):
             context.fields.require(field, step, ("config", name))
     _check_declared_inputs(context, step)
@@ -56,7 +57,7 @@ def _check_declared_inputs(context: ValidationContext, step: StepInfo) -> None:
 def _check_template(
     context: ValidationContext, step: StepInfo, text: str, path: Path, seed: int | None = None
 ) -> None:
-    """Check the names that a template reads; ``seed`` is the number of the seed that it stands in, if any."""
+    """Check the names that a template reads; ``seed`` is the number of the seed that holds it, if any."""
     origin = "The template" if seed is None else f"Seed {seed}'s '{path[-1]}', a template,"
     try:
         template = _renderer.compile(text)

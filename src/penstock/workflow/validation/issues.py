@@ -89,7 +89,7 @@ class IssueList:
         )
 
     def duplicates(self) -> Iterator[Duplicate]:
-        """The keys that stand twice in a mapping of the text, in the order of their lines."""
+        """The keys that occur twice in a mapping of the text, in the order of their lines."""
         if self._source is not None:
             yield from sorted(self._source.duplicates(), key=lambda duplicate: duplicate.line)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock.workflow.validation.class_settings import declared, names, with_defaults
+from penstock.discovery import get_field_references, get_part_references
+from penstock.workflow.validation.class_settings import names, with_defaults
 from penstock.workflow.validation.context import StepInfo, ValidationContext
 from penstock.workflow.validation.issues import Path
 from penstock.workflow.validation.messages import suggest
@@ -20,7 +21,7 @@ def check_fields_of_block(
     ``schemas`` are those of the fields before the step.
     """
     settings = with_defaults(step.cls, step.config)
-    fields = names(settings.get(next(iter(declared(step.cls, "field_references")), "")))
+    fields = names(settings.get(next(iter(get_field_references(step.cls)), "")))
     schema = find_schema(schemas, fields[0]) if fields else None
     if schema is None:
         return
@@ -33,7 +34,7 @@ def check_fields_of_gate(
     context: ValidationContext, step: StepInfo, cls: type[Any], settings: Mapping[str, Any], path: Path
 ) -> None:
     """Check what a gate requires of the part that it looks at; it takes each name as a path."""
-    parts = names(settings.get(next(iter(declared(cls, "part_references")), ""))) or list(step.outputs)
+    parts = names(settings.get(next(iter(get_part_references(cls)), ""))) or list(step.outputs)
     schema = find_schema(context.fields.schemas, parts[0]) if parts else None
     if schema is None:
         return

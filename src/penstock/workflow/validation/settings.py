@@ -65,7 +65,7 @@ def check_misplaced_settings(
     step: StepPlace,
     path: Path = (),
 ) -> None:
-    """Find settings of a block or gate that stand beside ``config`` rather than in it."""
+    """Find settings of a block or gate that were written beside ``config`` rather than in it."""
     kind = "gate" if issubclass(cls, BaseGate) else "block"
     settings = properties(cls)
     for key in given:

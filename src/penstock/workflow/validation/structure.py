@@ -1,4 +1,4 @@
-"""The form of a definition: plain data, its keys, its limits, and where multipliers stand."""
+"""The form of a definition: plain data, its keys, its limits, and the place of multipliers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def check_plain_data(definition: Mapping[Any, Any], issues: IssueList) -> bool:
 
 
 def check_duplicates(issues: IssueList) -> None:
-    """Add an issue for each key that stands twice in the same mapping."""
+    """Add an issue for each key that occurs twice in the same mapping."""
     for duplicate in issues.duplicates():
         path = duplicate.path
         index = path[1] if len(path) > 2 and path[0] == "blocks" else None
@@ -108,7 +108,7 @@ def check_key_names(
     step: StepPlace | None = None,
     path: Path = (),
 ) -> None:
-    """Find misspelt keys; a key that resembles no known one may be somebody's own."""
+    """Find misspelt keys; keys that resemble no known one belong to other programs, and are kept."""
     for key in given:
         meant = known.synonyms.get(key.lower()) or next(
             iter(difflib.get_close_matches(key.lower(), known.keys, 1, 0.75)), None
