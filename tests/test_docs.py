@@ -8,6 +8,8 @@ import builtins
 import inspect
 import json
 import re
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -265,6 +267,19 @@ async def test_each_program_that_is_shown_runs(
     await asyncio.to_thread(builtins.exec, program, names)
 
     assert printed or "stream_records" in snippet.text
+
+
+@pytest.mark.parametrize(
+    "snippet", [s for s in snippets("python") if (s.file or "").startswith("test_")], ids=str
+)
+def test_each_test_that_is_shown_passes(snippet: Snippet, tmp_path: Path) -> None:
+    write_files(snippet.page, tmp_path)
+
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(snippet.file)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stdout
+    assert " passed" in ended.stdout
 
 
 @pytest.mark.parametrize("snippet", snippets("sh"), ids=str)

@@ -1,16 +1,18 @@
-"""LLM generation that can be trusted: pipelines of blocks, held to gates, healed and traced.
+"""LLM generation that can be trusted: pipelines of blocks, checked by gates, healed and traced.
 
     from penstock import Pipeline
 
     results = await Pipeline.load("pipeline.yaml").run([{"topic": "tides"}])
 
-Everything is imported when it is first used, so that importing penstock costs next to nothing.
+Each name is imported at its first use, so that ``import penstock`` takes hardly any time.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from penstock import renamed
 
 if TYPE_CHECKING:
     from penstock.blocks.base import BaseBlock, BaseMultiplierBlock
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "BaseBlock": "penstock.blocks.base",
     "BaseGate": "penstock.gates.base",
     "BaseMultiplierBlock": "penstock.blocks.base",
@@ -31,13 +33,16 @@ _HOMES = {
 __all__ = ["BaseBlock", "BaseGate", "BaseMultiplierBlock", "Pipeline", "__version__", "run"]
 
 
+renamed.install()
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'penstock' has no attribute '{name}'")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_MODULES])
