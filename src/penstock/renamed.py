@@ -26,8 +26,9 @@ RENAMED = {
     "penstock.llm.CallScope": "penstock.llm.CallContext",
     "penstock.llm.by_litellm": "penstock.llm.transports.litellm (LiteLLMRoad is LiteLLMTransport)",
     "penstock.llm.current_scope": "penstock.llm.current_call_context",
-    "penstock.llm.embedded.Fact": "penstock.llm.embedded.Diagnostic",
-    "penstock.llm.embedded.facts": "penstock.llm.embedded.diagnostics (Fact is Diagnostic)",
+    "penstock.llm.embedded.Fact": "penstock.llm.embedded.Requirement",
+    "penstock.llm.embedded.check": "penstock.llm.embedded.check_requirements",
+    "penstock.llm.embedded.facts": "penstock.llm.embedded.diagnostics (Fact is Requirement)",
     "penstock.llm.entries": "penstock.llm.journal_codec",
     "penstock.llm.lean": "penstock.llm.transports.openai (LeanRoad is OpenAITransport)",
     "penstock.llm.parsing": "penstock.llm.structured_output",
@@ -35,6 +36,7 @@ RENAMED = {
         "penstock.llm.call_context (CallScope is CallContext, current_scope is current_call_context, "
         "scope is use_call_context)"
     ),
+    "penstock.llm.usage": "penstock.llm.completion",
     "penstock.llm.wire": "penstock.llm.transports.http_pool (Wire is HttpPool)",
     "penstock.storage.claims": "penstock.storage.job_locks (claim_job is lock_job)",
     "penstock.storage.exports": "penstock.exports",

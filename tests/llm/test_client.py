@@ -76,7 +76,7 @@ async def test_an_inner_use_client_replaces_the_outer_one(model: ModelServer, cl
     assert [body["model"] for body in model.bodies] == ["other", "gpt-x"]
 
 
-async def test_the_default_client_closes_with_its_loop_and_litellm_stays_unimported(
+async def test_the_default_client_closes_with_its_loop_and_litellm_is_not_imported(
     model: ModelServer,
 ) -> None:
     code = (
@@ -95,3 +95,38 @@ async def test_the_default_client_closes_with_its_loop_and_litellm_stays_unimpor
 
     assert run.stdout == "echo: hi echo: hi False\n"
     assert "Unclosed" not in run.stderr
+
+
+async def test_a_client_can_be_used_in_one_event_loop_after_another(
+    model: ModelServer, settings: Settings
+) -> None:
+    client = Client(settings.model_copy(update={"llm_model": "openai/gpt-x", "llm_transport": "pool"}))
+
+    def ask(text: str) -> str:
+        return asyncio.run(client.complete(say(text))).text
+
+    answers = [await asyncio.to_thread(ask, text) for text in ("a", "b")]
+
+    assert answers == ["echo: a", "echo: b"]
+
+
+@pytest.mark.parametrize(("other", "peak"), [("openai/gpt-x ", 1), ("openai/gpt-y", 2)])
+async def test_names_of_the_same_model_share_its_permits_and_other_models_have_their_own(
+    model: ModelServer, settings: Settings, other: str, peak: int
+) -> None:
+    model.latency = 0.5
+    settings = settings.model_copy(update={"llm_model": "openai/gpt-x", "llm_concurrency": 1})
+
+    async with Client(settings) as client:
+        await asyncio.gather(client.complete(say("a")), client.complete(say("b"), model=other))
+
+    assert model.peak == peak
+
+
+async def test_calls_after_closing_open_new_connections(model: ModelServer, client: Client) -> None:
+    await client.complete(say("a"))
+
+    await client.close()
+
+    assert client.concurrency() == {}
+    assert (await client.complete(say("b"))).text == "echo: b"

@@ -162,7 +162,7 @@ def test_a_call_ends_at_its_deadline_with_its_waits_counted() -> None:
     run_in_virtual_time(story)
 
 
-def test_a_single_try_is_called_a_try() -> None:
+def test_the_message_after_one_try_is_in_the_singular() -> None:
     async def story(clock: Clock) -> None:
         provider = Provider(clock, failure(Kind.TRANSIENT), seconds=10.0)
 

@@ -15,6 +15,7 @@ from penstock.llm import CallContext, Client, use_call_context
 from penstock.settings import Settings
 from support.messages import say
 from support.model_server import DROP, HANG, MALFORMED, Answer, ModelServer, Reply, echo, refusal
+from support.raw_server import scripted, serve
 from support.runs import until
 
 
@@ -52,6 +53,18 @@ async def test_a_provider_that_keeps_failing_is_an_error_at_the_deadline(
 
     async with Client(settings) as client:
         with pytest.raises(LLMUnavailableError, match="out of order"):
+            await client.complete(say("a"))
+
+
+async def test_a_server_that_is_not_running_is_an_error_that_asks_whether_it_runs(
+    model: ModelServer, settings: Settings
+) -> None:
+    async with serve(scripted()[0]) as url:
+        endpoint = url.partition("?")[0]
+    settings = settings.model_copy(update={"llm_endpoint": endpoint, "llm_deadline": 1.0})
+
+    async with Client(settings) as client:
+        with pytest.raises(LLMUnavailableError, match=r"is its server running\?$"):
             await client.complete(say("a"))
 
 

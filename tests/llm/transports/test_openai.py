@@ -32,7 +32,7 @@ def settings(request: pytest.FixtureRequest, model: ModelServer) -> Settings:
     )
 
 
-async def test_a_model_that_names_its_parameters_otherwise_is_asked_its_way(
+async def test_a_parameter_that_a_model_wants_under_another_name_is_renamed(
     model: ModelServer, client: Client
 ) -> None:
     model.then(refusal(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."))
