@@ -43,6 +43,8 @@ async def test_a_job_runs_to_its_end(queue: JobQueue, settings: Settings) -> Non
 
     job = await queue.read(job_id)
     assert (job.status, job.records_generated, job.progress) == (JobStatus.COMPLETED, 5, 1.0)
+    assert (job.total_seeds, job.current_seed) == (5, 5)
+    assert job.source["seeds"] == "seeds.json"
     assert job.completed_at is not None
     assert {record.metadata["n"] for record in await read_records(settings)} == {0, 1, 2, 3, 4}
 
