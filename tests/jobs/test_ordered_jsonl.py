@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,7 +143,8 @@ def test_a_value_that_is_not_json_is_written_as_the_database_has_it(tmp_path: Pa
     path = tmp_path / "records.jsonl"
     file = OrderedJsonlFile(path)
 
-    file.append(RecordId(0), {"id": "0.0", "path": Path("a"), "large": 2**70, "nan": float("nan"), 1: "x"})
+    odd: dict[Any, Any] = {"path": Path("a"), "large": 2**70, "nan": float("nan"), 1: "x"}
+    file.append(RecordId(0), {"id": "0.0", **odd})
     file.close()
 
     (line,) = (json.loads(text) for text in path.read_text().splitlines())

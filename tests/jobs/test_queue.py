@@ -43,6 +43,8 @@ async def test_a_job_runs_to_its_end(queue: JobQueue, settings: Settings) -> Non
 
     job = await queue.read(job_id)
     assert (job.status, job.records_generated, job.progress) == (JobStatus.COMPLETED, 5, 1.0)
+    assert (job.total_seeds, job.current_seed) == (5, 5)
+    assert job.source["seeds"] == "seeds.json"
     assert job.completed_at is not None
     assert {record.metadata["n"] for record in await read_records(settings)} == {0, 1, 2, 3, 4}
 
@@ -388,6 +390,23 @@ async def test_a_job_that_is_interrupted_keeps_its_counters(settings: Settings, 
     )
     assert job.usage is not None
     assert job.usage["total_tokens"] == 40
+
+
+async def test_pausing_does_not_wait_for_the_records_in_flight_and_cancelling_waits_for_the_end(
+    queue: JobQueue, model: ModelServer
+) -> None:
+    model.hold_after = 0
+    job_id = await submit(queue, 5)
+    await until(lambda: model.in_flight > 0)
+
+    async with asyncio.timeout(8):
+        await queue.pause(job_id)
+    paused = queue.find_running(job_id)
+    await queue.cancel(job_id)
+
+    assert paused is not None
+    assert queue.find_running(job_id) is None
+    assert await status_of(queue, job_id) is JobStatus.CANCELLED
 
 
 async def test_a_job_can_be_paused_while_it_is_queued(queue: JobQueue, model: ModelServer) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from penstock.entities import ExecutionResult, RecordId, RecordStatus
+from penstock.jobs.record_files import RecordFiles
 from penstock.seeds import SeedSource
 from penstock.settings import Settings
+from penstock.storage.entities import NewRecord
 from support.model_server import (
     Answer,
     ModelServer,
@@ -86,6 +89,32 @@ async def test_failed_records_go_to_a_file_beside_the_output_with_every_attempt(
     assert failed["error"]["detail"]["findings"][0]["gate"] == "RegexGate"
     assert [attempt["parts"]["answer"] for attempt in failed["tries"]] == ["bad", "bad"]
     assert all(attempt["findings"] for attempt in failed["tries"])
+
+
+def test_failed_records_are_in_the_order_of_the_seeds_too(output: Path) -> None:
+    files = RecordFiles(output)
+    for seed in (2, 0, 1):
+        failed = NewRecord(1, 1, RecordId(seed), {}, status=RecordStatus.FAILED, error={"error": "no"})
+        files.append_new(failed, ExecutionResult({}, [], "trace"))
+    files.flush()
+    appended = [line["id"] for line in read_lines(files.failed_path)]
+    files.close()
+
+    assert appended == ["2.0", "0.0", "1.0"]
+    assert [line["id"] for line in read_lines(files.failed_path)] == ["0.0", "1.0", "2.0"]
+    assert read_lines(output) == []
+
+
+@pytest.mark.parametrize("status", [status for status in RecordStatus if status is not RecordStatus.FAILED])
+def test_only_failed_records_have_an_error_and_their_attempts(output: Path, status: RecordStatus) -> None:
+    files = RecordFiles(output)
+
+    files.append_new(NewRecord(1, 1, RecordId(0), {}, status=status), ExecutionResult({}, [], "trace"))
+    files.close()
+
+    (line,) = read_lines(output)
+    assert line.keys() == {"id", "output", "metadata", "accumulated_state", "attempts"}
+    assert not files.failed_path.exists()
 
 
 async def test_the_file_of_failed_records_is_deleted_when_none_failed(

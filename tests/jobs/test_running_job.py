@@ -35,7 +35,9 @@ async def queue(settings: Settings) -> AsyncIterator[JobQueue]:
 
 
 @pytest.mark.row("A177")
-async def test_a_job_whose_block_no_longer_exists_fails_and_names_it(settings: Settings) -> None:
+async def test_a_job_whose_block_no_longer_exists_fails_and_names_it(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_runtime(settings) as runtime:
         queue = JobQueue(runtime)
         job_id = await submit(queue, 1)
@@ -50,6 +52,8 @@ async def test_a_job_whose_block_no_longer_exists_fails_and_names_it(settings: S
     assert job.status is JobStatus.FAILED
     assert job.error is not None
     assert "GoneerATOR".lower() in job.error.lower()
+    assert job.completed_at is not None
+    assert f"Job {job_id}: {job.error}" in caplog.text
 
 
 async def test_a_job_that_another_process_holds_is_left_to_it(settings: Settings, model: ModelServer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from penstock.entities import RecordId
 from penstock.jobs.options import JobOptions
 from penstock.jobs.progress import Progress
 from penstock.jobs.work_items import EarlierWork, Retry, WorkItem, WorkItems
-from penstock.seeds import SeedSource
+from penstock.seeds import Seed, SeedSource
 from penstock.settings import Settings
 from penstock.workflow import Pipeline
 from support.model_server import ModelServer
@@ -141,6 +141,28 @@ async def test_a_limit_counts_records_from_the_start_of_the_seeds(
 
     assert await identities(items) == made
     assert items.incomplete is incomplete
+
+
+@pytest.mark.parametrize("pipeline", [ONE_STEP, build("Split")])
+async def test_seeds_beyond_the_limit_are_not_read(pipeline: Pipeline) -> None:
+    read = 0
+
+    def count_seeds() -> Iterator[Seed]:
+        nonlocal read
+        for text in "abcdef":
+            read += 1
+            yield Seed({"text": text})
+
+    options, earlier = JobOptions(limit=2), EarlierWork(Progress())
+    earlier.progress.prepare_steps([step.type for step in pipeline.steps])
+    items = WorkItems(pipeline, count_seeds(), options, earlier, None)
+
+    for _ in range(2):
+        assert await items.prepare_next()
+        items.ready.clear()
+    assert not await items.prepare_next()
+    assert read == 3  # the third shows that the run is incomplete
+    assert items.incomplete
 
 
 async def test_records_that_exist_count_towards_the_limit() -> None:

@@ -8,8 +8,11 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
+import penstock
 from support.model_server import ModelServer
 
+_SOURCES = Path(penstock.__file__).parents[1]
+"""Where this process imports penstock from; the command must be the same one."""
 _PASSED_ON = ("PATH", "LANG", "NO_PROXY", "SYSTEMROOT")
 
 
@@ -17,6 +20,7 @@ def environment(model: ModelServer | None, folder: Path) -> dict[str, str]:
     """The environment of the process: none of the developer's settings, and ``model`` if there is one."""
     variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     variables |= {"HOME": str(folder), "DATABASE_PATH": str(folder / "records.db"), "COLUMNS": "100"}
+    variables["PYTHONPATH"] = str(_SOURCES)
     if model is not None:
         variables |= {
             "LLM_ENDPOINT": model.url,

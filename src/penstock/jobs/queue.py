@@ -62,11 +62,9 @@ class JobQueue:
         """Interrupt the running jobs, and return when they have ended."""
         self._closing.set()
         self._wake.set()
-        tasks = []
         for running in self._running.values():
             running.interrupt()
-            if running.task is not None:
-                tasks.append(running.task)
+        tasks = [running.task for running in self._running.values()]
         if self._dispatcher is not None:
             tasks.append(self._dispatcher)
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -208,7 +206,7 @@ class JobQueue:
             await self._notify()
             return
         running.request(status)
-        if running.task is not None and status is JobStatus.CANCELLED:
+        if status is JobStatus.CANCELLED:
             await asyncio.wait({running.task}, timeout=_CANCEL_SECONDS)
 
     async def _queue_again(self, job_id: int, allowed: Iterable[JobStatus], *, retry: bool) -> None:

@@ -47,7 +47,8 @@ class RunningJob:
         self.job_id = job.id
         self.runner: JobRunner | None = None
         """None while the job is being prepared, or waits for the database."""
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None]
+        """The task that runs the job; the queue sets it when it starts the job."""
         self.target_status: JobStatus | None = None
         """The status that a user has asked for and that the job has not reached yet."""
         self.storage_error: str | None = None
