@@ -39,14 +39,8 @@ def find_value(container: Any, path: str) -> Any:
 
 def find_keys(container: Any, path: str) -> Keys | None:
     """The keys that lead to ``path``, one for each level; None when it does not exist."""
-    if type(container) is dict or isinstance(container, Mapping):  # the first check is much faster
-        return _find_in_mapping(container, path)
-    if isinstance(container, list | tuple):
-        return _find_in_list(container, path)
-    return None
-
-
-def _find_in_mapping(container: Mapping[str, Any], path: str) -> Keys | None:
+    if not (type(container) is dict or isinstance(container, Mapping)):  # the first check is much faster
+        return _find_in_list(container, path) if isinstance(container, (list, tuple)) else None
     if path in container:
         return (path,)
     dot = path.find(".")

@@ -81,7 +81,7 @@ def _read_mapping(pairs: tuple[str, ...]) -> dict[str, str] | None:
 async def _export(
     source: str | None, output: Path, form: str, mapping: dict[str, str] | None, statuses: tuple[str, ...]
 ) -> dict[str, Any]:
-    from penstock.jobs.datasets import export_job
+    from penstock.jobs.dataset_export import export_job
     from penstock.settings import get_settings
     from penstock.storage.database import Storage
 

@@ -65,7 +65,12 @@ class RowBuilder:
     def build(self, record: AnyRecord) -> dict[str, Any] | None:
         """The record's row; None when it lacks what the format or the mapping needs."""
         data = read_record(record)
-        row = self._build(data)
+        if self._training is not None:
+            row = self._build_example(data, self._training)
+        elif self.mapping:
+            row = self._build_mapped(data, self.mapping)
+        else:
+            row = _build_line(data) if self.format == "jsonl" else _build_table_row(data)
         if row is None:
             self.report.skipped += 1
             if len(self._known) < _MAX_KNOWN_FIELDS:
@@ -85,13 +90,6 @@ class RowBuilder:
             f"No record has the field '{path}'{advice}. There are {', '.join(self._known)}.",
             {"field": path, "known": list(self._known)},
         )
-
-    def _build(self, data: dict[str, Any]) -> dict[str, Any] | None:
-        if self._training is not None:
-            return self._build_example(data, self._training)
-        if self.mapping:
-            return self._build_mapped(data, self.mapping)
-        return _build_line(data) if self.format == "jsonl" else _build_table_row(data)
 
     def _build_mapped(self, data: dict[str, Any], mapping: Mapping[str, str]) -> dict[str, Any] | None:
         row = {}

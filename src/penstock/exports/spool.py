@@ -23,7 +23,8 @@ class RowSpool:
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row."""
-        self.columns.update(dict.fromkeys(row))
+        if not row.keys() <= self.columns.keys():
+            self.columns.update(dict.fromkeys(row))
         self._file.write(to_json(row).encode() + b"\n")
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import io
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -76,18 +75,26 @@ class _CsvWriter:
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = columns
-        self._buffer = io.StringIO(newline="")
-        self._writer = csv.writer(self._buffer)
+        self._writer = csv.writer(_Line())
 
     def format_header(self) -> bytes:
         return self._format(self._columns)
 
     def format_row(self, row: Mapping[str, Any]) -> bytes:
-        values = (row.get(column) for column in self._columns)
-        return self._format(["" if value is None else to_cell(value) for value in values])
+        values = map(row.get, self._columns)
+        return self._format([value if isinstance(value, str) else _to_csv_cell(value) for value in values])
 
     def _format(self, cells: Iterable[str]) -> bytes:
-        self._buffer.seek(0)
-        self._buffer.truncate()
-        self._writer.writerow(cells)
-        return self._buffer.getvalue().encode("utf-8", "replace")
+        line: str = self._writer.writerow(cells)
+        return line.encode("utf-8", "replace")
+
+
+class _Line:
+    """A file that returns what is written to it: ``writerow`` then returns the line."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _to_csv_cell(value: Any) -> str:
+    return "" if value is None else to_cell(value)

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from penstock.jobs.datasets import export_job
+from penstock.jobs.dataset_export import export_job
 from penstock.storage import jobs
 from penstock.storage.database import Storage
 

@@ -1,4 +1,4 @@
-"""A job's records as a dataset: the data, a card that says how it was made, and the pipeline."""
+"""Export of a job's records as a dataset: the data, a card that says how it was made, and the pipeline."""
 
 from __future__ import annotations
 
@@ -15,33 +15,36 @@ from penstock.storage.database import Storage
 from penstock.storage.entities import Job
 from penstock.storage.filters import RecordFilter
 
-_MADE = tuple(status for status in RecordStatus if status not in {RecordStatus.FAILED, RecordStatus.REJECTED})
-"""What a dataset holds unless somebody asks otherwise: everything but what failed or was turned down."""
+_DEFAULT_STATUSES = tuple(
+    status for status in RecordStatus if status not in {RecordStatus.FAILED, RecordStatus.REJECTED}
+)
+"""The records of a dataset unless others are asked for: all but those that failed or were rejected."""
 
 
 async def export_job(
     storage: Storage,
     job: Job,
     target: Path,
-    form: str,
+    format: str,  # noqa: A002 - the name that users know
     *,
     mapping: Mapping[str, str] | None = None,
     statuses: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write the job's records to a file, or with a card into a folder; returns what was written.
+    """Write the job's records to a file, or with a card into a folder.
 
-    Raises BadInputError for an unknown state, format or field.
+    ``statuses`` are those of the records to take; see ``export_dataset`` for the rest. Returns ``rows``,
+    ``bytes``, ``skipped`` and ``path``. Raises BadInputError for an unknown status, format or field.
     """
-    wanted = RecordFilter(job_id=job.id, statuses=_read_statuses(statuses))
-    facts = await _describe(storage, job)
+    selected = RecordFilter(job_id=job.id, statuses=_parse_statuses(statuses))
+    details = await _collect_details(storage, job)
     # Records of a database's first layout have no identity to be ordered by.
-    found = records.stream_records(storage, wanted, order="id" if job.options is None else "identity")
-    report = await export_dataset(found, target, form, mapping, facts)
+    found = records.stream_records(storage, selected, order="id" if job.options is None else "identity")
+    report = await export_dataset(found, target, format, mapping, details)
     return {"rows": report.rows, "bytes": report.bytes, "skipped": report.skipped, "path": str(target)}
 
 
-async def _describe(storage: Storage, job: Job) -> dict[str, Any]:
-    """The facts that a dataset's card states."""
+async def _collect_details(storage: Storage, job: Job) -> dict[str, Any]:
+    """What the card of the dataset says about the job."""
     async with storage.session() as session:
         stored = await pipelines.get_pipeline(session, job.pipeline_id, job.pipeline_version)
         counts = await jobs.count_records(session, job.id)
@@ -60,9 +63,9 @@ async def _describe(storage: Storage, job: Job) -> dict[str, Any]:
     }
 
 
-def _read_statuses(names: Sequence[str]) -> tuple[RecordStatus, ...]:
+def _parse_statuses(names: Sequence[str]) -> tuple[RecordStatus, ...]:
     try:
-        return tuple(RecordStatus(name) for name in names) or _MADE
+        return tuple(RecordStatus(name) for name in names) or _DEFAULT_STATUSES
     except ValueError as error:
         known = ", ".join(RecordStatus)
-        raise BadInputError(f"{error}; the states of a record are {known}.") from error
+        raise BadInputError(f"{error}; the statuses of a record are {known}.") from error
