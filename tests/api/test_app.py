@@ -51,7 +51,7 @@ async def test_without_a_built_page_the_service_says_how_to_build_it(client: Asy
     assert (root.status_code, deep.status_code) == (200, 200)
 
 
-@pytest.mark.row("A228")
+@pytest.mark.row("A228", "D17")
 async def test_deep_links_get_the_page_and_files_stay_in_their_folder(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

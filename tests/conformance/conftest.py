@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from support.model_server import ModelServer
+from support.model_server import ModelServer, echo
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -26,6 +26,7 @@ PATIENCE = 60.0
 
 USER_BLOCKS = '''
 import asyncio
+from pathlib import Path
 from penstock.blocks.base import BaseBlock
 
 class SlowBlock(BaseBlock):
@@ -53,6 +54,21 @@ class MutatingBlock(BaseBlock):
     async def execute(self, data):
         data["tags"].append("x")
         return {"seen": len(data["tags"])}
+
+class WaitBlock(BaseBlock):
+    """Waits until the file that the state names exists."""
+    outputs = ["waited"]
+    async def execute(self, data):
+        while not Path(data["file"]).exists():
+            await asyncio.sleep(0.01)
+        return {"waited": True}
+
+class MarkBlock(BaseBlock):
+    """Leaves a file that shows that it ran."""
+    outputs = ["marked"]
+    async def execute(self, data):
+        Path(data["file"] + ".ran").touch()
+        return {"marked": True}
 
 class ScoreBlock(BaseBlock):
     """Says what the seed's number is."""
@@ -240,3 +256,13 @@ def server(provider: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def client(server: Server) -> httpx.Client:
     """A client of the module's server."""
     return server.client
+
+
+@pytest.fixture
+def asked(provider: Model) -> Iterator[list[dict[str, Any]]]:
+    """What the model was asked in this test; afterwards it echoes again."""
+    server = provider.server
+    server.requests.clear()
+    yield server.requests
+    server.script.clear()
+    server.answer, server.latency = echo, 0.0

@@ -108,7 +108,7 @@ def test_the_api_describes_itself(client: httpx.Client) -> None:
     assert "/api/pipelines/{pipeline_id}/execute" in openapi.json()["paths"]
 
 
-@pytest.mark.row("A228")
+@pytest.mark.row("A228", "D17")
 @pytest.mark.parametrize("path", ["/", "/review", "/pipelines"])
 def test_a_browser_gets_a_page_at_every_address_of_the_front_end(client: httpx.Client, path: str) -> None:
     answer = client.get(path, headers={"accept": "text/html"})
