@@ -85,7 +85,7 @@ async def test_deep_links_get_the_page_and_files_stay_in_their_folder(
 
 
 @pytest.mark.row("A227")
-async def test_the_routes_are_described_on_a_page_without_scripts(client: AsyncClient) -> None:
+async def test_the_routes_are_listed_on_a_page_without_scripts(client: AsyncClient) -> None:
     page = await client.get("/docs")
 
     assert page.status_code == 200
@@ -93,7 +93,7 @@ async def test_the_routes_are_described_on_a_page_without_scripts(client: AsyncC
     assert "<script" not in page.text
 
 
-async def test_what_was_asked_and_used_is_counted(client: AsyncClient, app: FastAPI) -> None:
+async def test_requests_and_usage_are_counted(client: AsyncClient, app: FastAPI) -> None:
     body = {"name": "P", "blocks": [{"type": "TextGenerator", "config": {"user_prompt": "hi"}}]}
     number = (await client.post("/api/pipelines", json=body)).json()["id"]
     await client.post(f"/api/pipelines/{number}/execute", json={})

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("conformance_executing_api")  # one server 
 
 
 @pytest.mark.row("A11", "A12", "A142")
-def test_an_unknown_block_is_taken_with_a_warning_and_refused_when_it_is_to_run(server: Server) -> None:
+def test_an_unknown_block_is_saved_with_a_warning_and_refused_at_execution(server: Server) -> None:
     made = server.client.post("/api/pipelines", json={"name": "P", "blocks": [{"type": "LLMBlock"}]})
 
     answer = server.execute(made.json()["id"], {})
@@ -54,7 +54,7 @@ def test_each_execution_has_its_own_trace_id_and_usage(server: Server) -> None:
 
 
 @pytest.mark.row("A151")
-def test_executing_keeps_nothing_and_asks_the_model_each_time(server: Server, provider: Model) -> None:
+def test_executing_stores_nothing_and_calls_the_model_each_time(server: Server, provider: Model) -> None:
     number = server.create(ECHO)
     before, asked = _count_rows(server), len(provider.server.requests)
 
@@ -81,7 +81,7 @@ def test_a_block_that_fails_is_named_with_its_step_and_input(server: Server) -> 
 
 
 @pytest.mark.row("A6", "A10")
-def test_undeclared_fields_are_an_error_of_their_own(server: Server) -> None:
+def test_undeclared_fields_are_a_validation_error(server: Server) -> None:
     answer = server.execute(server.create({"type": "BadBlock"}), {})
 
     assert is_error(answer, 400)
@@ -102,7 +102,7 @@ def test_a_variable_that_is_missing_is_named(server: Server) -> None:
 
 
 @pytest.mark.row("A125")
-def test_a_template_that_reaches_out_is_refused(server: Server) -> None:
+def test_a_template_that_leaves_the_sandbox_is_refused(server: Server) -> None:
     prompt = "{{ cycler.__init__.__globals__.os.getcwd() }}"
     number = server.create({"type": "TextGenerator", "config": {"user_prompt": prompt}})
 
@@ -120,7 +120,7 @@ def test_a_template_that_reaches_out_is_refused(server: Server) -> None:
         ({"type": "StructuredGenerator", "config": {}}, ("StructuredGenerator", "json_schema")),
     ],
 )
-def test_a_wrong_setting_is_named_with_its_block(
+def test_the_error_names_a_wrong_setting_and_its_block(
     server: Server, step: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     answer = server.execute(server.create(step), {})
@@ -144,10 +144,10 @@ def test_a_multiplier_gives_a_list_of_executions(server: Server) -> None:
 @pytest.mark.row("A30", "D6")
 @pytest.mark.parametrize("text", ["# A\ntext", "# A\ntext\n\n# B\ntext"])
 async def test_a_multiplier_gives_a_list_even_of_one(server: Server, text: str) -> None:
-    definition = {"name": "P", "blocks": [MULTIPLY, {"type": "ValidatorBlock"}]}
+    blocks: list[dict[str, Any]] = [MULTIPLY, {"type": "ValidatorBlock"}]
 
-    results = await Pipeline.load_from_dict(definition).execute({"file_content": text})
-    answer = server.execute(server.create(*definition["blocks"]), {"file_content": text}).json()
+    results = await Pipeline.load_from_dict({"name": "P", "blocks": blocks}).execute({"file_content": text})
+    answer = server.execute(server.create(*blocks), {"file_content": text}).json()
 
     assert isinstance(results, list)
     assert len(results) == text.count("#")
@@ -236,7 +236,7 @@ def test_a_multiplier_in_the_wrong_place_is_refused(
 
 
 @pytest.mark.row("A92")
-def test_a_multiplier_with_nothing_to_multiply_is_an_error(server: Server) -> None:
+def test_a_multiplier_without_input_is_an_error(server: Server) -> None:
     number = server.create(MULTIPLY)
 
     assert is_error(server.execute(number, {"file_content": " \n"}), 400)

@@ -43,7 +43,7 @@ def _lines(answer: httpx.Response) -> list[dict[str, Any]]:
 
 
 @pytest.mark.row("A203", "A204", "D8")
-def test_an_export_has_one_object_a_line_without_what_is_still_the_seeds(server: Server, echoed: int) -> None:
+def test_an_export_has_one_object_a_line_without_unchanged_seed_values(server: Server, echoed: int) -> None:
     answer = server.client.get("/api/export", params={"job_id": echoed})
 
     lines = _lines(answer)
@@ -113,7 +113,7 @@ def test_a_download_is_the_same_with_a_name(server: Server, echoed: int, form: s
 
 
 @pytest.mark.row("A208")
-def test_downloads_at_the_same_time_do_not_mix(server: Server, scored: int, echoed: int) -> None:
+def test_concurrent_downloads_do_not_mix(server: Server, scored: int, echoed: int) -> None:
     def download(job_id: int) -> set[int]:
         answer = httpx.get(f"{server.url}/api/export/download", params={"job_id": job_id}, trust_env=False)
         return {line["id"] for line in _lines(answer)}
@@ -173,7 +173,7 @@ def test_a_preview_counts_and_shows_the_first_rows(server: Server, scored: int) 
 
 @pytest.mark.parametrize("path", ["", "/download", "/preview"])
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet", "openai"])
-def test_an_export_that_no_record_can_fill_says_which_fields_there_are(
+def test_an_export_without_usable_records_names_the_existing_fields(
     server: Server, scored: int, path: str, form: str
 ) -> None:
     mapping = "user=nope" if form == "openai" else "a=nope"

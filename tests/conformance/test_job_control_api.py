@@ -27,7 +27,7 @@ def test_a_job_is_the_same_after_a_restart(server: Server, asked: list[dict[str,
 
 
 @pytest.mark.row("A177")
-def test_a_job_that_cannot_run_at_all_has_failed_and_says_why(server: Server) -> None:
+def test_a_job_that_cannot_run_fails_with_the_reason(server: Server) -> None:
     file = server.folder / "user_blocks" / "gone.py"
     file.write_text(
         (server.folder / "user_blocks" / "trial.py").read_text().replace("SlowBlock", "GoneBlock")
@@ -81,7 +81,7 @@ def test_a_job_that_waits_is_cancelled_without_having_run(server: Server) -> Non
 
 @pytest.mark.row("D13")
 @pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "retry"])
-def test_a_job_that_has_ended_stays_as_it_is(server: Server, verb: str) -> None:
+def test_a_job_that_has_ended_cannot_be_changed(server: Server, verb: str) -> None:
     before = server.run(server.create(CHECK), topics(1, text="x"))
     path = f"/api/jobs/{before['id']}"
 
@@ -92,7 +92,7 @@ def test_a_job_that_has_ended_stays_as_it_is(server: Server, verb: str) -> None:
 
 
 @pytest.mark.row("D14")
-def test_a_paused_job_rests_over_a_restart_and_goes_on_when_told(
+def test_a_paused_job_stays_paused_over_a_restart_until_it_is_resumed(
     server: Server, asked: list[dict[str, Any]], provider: Model
 ) -> None:
     provider.server.latency = 0.05
@@ -118,7 +118,7 @@ def test_a_paused_job_rests_over_a_restart_and_goes_on_when_told(
 
 
 @pytest.mark.row("D14")
-def test_a_job_that_was_running_goes_on_by_itself_after_a_restart(
+def test_a_running_job_resumes_by_itself_after_a_restart(
     server: Server, asked: list[dict[str, Any]], provider: Model
 ) -> None:
     provider.server.latency = 0.05
@@ -182,7 +182,7 @@ def test_a_job_whose_records_almost_all_fail_is_stopped_and_says_why(server: Ser
 
 
 @pytest.mark.row("A149")
-def test_deleting_a_pipeline_ends_its_job_and_takes_it_along(server: Server) -> None:
+def test_deleting_a_pipeline_ends_and_deletes_its_job(server: Server) -> None:
     number = server.create(slow(0.1))
     job_id = server.begin(number, topics(50), concurrency=1)
     server.wait(job_id, until=lambda job: job["records_generated"] >= 1)

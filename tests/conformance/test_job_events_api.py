@@ -51,7 +51,7 @@ def test_a_job_is_watched_to_its_end(server: Server) -> None:
     assert [event["event"] for event in late] == ["end"]
 
 
-def test_whoever_comes_back_gets_the_present_state_and_the_end(server: Server) -> None:
+def test_a_client_that_reconnects_gets_the_present_state_and_the_end(server: Server) -> None:
     job_id = server.begin(server.create(slow(0.1)), topics(20), concurrency=2)
     path = f"/api/jobs/{job_id}/events"
     with server.client.stream("GET", path) as answer:
@@ -66,7 +66,7 @@ def test_whoever_comes_back_gets_the_present_state_and_the_end(server: Server) -
 
 
 @pytest.mark.parametrize("last", ["", "x", "-1", "9" * 40, "²"])
-def test_an_odd_last_event_id_is_no_reason_to_fail(server: Server, last: str) -> None:
+def test_an_unusable_last_event_id_is_ignored(server: Server, last: str) -> None:
     job = server.run(server.create(CHECK), topics(1))
     headers = {b"last-event-id": last.encode()}
 
@@ -76,7 +76,7 @@ def test_an_odd_last_event_id_is_no_reason_to_fail(server: Server, last: str) ->
     assert [event["event"] for event in events] == ["end"]
 
 
-def test_a_watcher_does_not_keep_the_service_from_stopping(server: Server) -> None:
+def test_an_open_event_stream_does_not_keep_the_service_from_stopping(server: Server) -> None:
     job_id = server.begin(server.create(slow(0.2)), topics(30), concurrency=1)
     with httpx.stream("GET", f"{server.url}/api/jobs/{job_id}/events", timeout=60, trust_env=False) as answer:
         events = _read_events(answer)

@@ -46,7 +46,7 @@ def test_cached_tokens_are_counted(server: Server, asked: list[dict[str, Any]], 
 
 @pytest.mark.row("A45", "A50", "A51", "D7")
 @pytest.mark.parametrize("concurrency", [None, 1, 16])
-def test_a_limit_is_passed_by_no_more_than_a_record(
+def test_usage_passes_a_limit_by_at_most_one_record(
     server: Server, asked: list[dict[str, Any]], concurrency: int | None
 ) -> None:
     number = server.create(ECHO, constraints={"max_total_tokens": 25})
@@ -100,7 +100,7 @@ def test_time_is_a_limit_too(server: Server) -> None:
 
 
 @pytest.mark.row("A49")
-def test_children_are_held_to_the_limit_one_by_one(server: Server, asked: list[dict[str, Any]]) -> None:
+def test_the_limit_is_checked_after_each_child(server: Server, asked: list[dict[str, Any]]) -> None:
     text = "\n".join(f"# H{number}\ntext\n" for number in range(10))
     number = server.create(
         MULTIPLY,
@@ -121,7 +121,7 @@ def test_a_limit_that_is_no_number_is_refused_when_it_is_saved(client: httpx.Cli
     assert is_error(client.post("/api/pipelines", json=body), 400)
 
 
-def test_money_is_a_limit_and_a_job_goes_on_when_it_is_raised_without_paying_twice(
+def test_a_job_over_its_cost_limit_resumes_when_it_is_raised_without_paying_twice(
     server: Server, asked: list[dict[str, Any]]
 ) -> None:
     step = {"type": "TextGenerator", "config": {"user_prompt": "{{ topic }}", "model": "gpt-4o-mini"}}
@@ -141,7 +141,7 @@ def test_money_is_a_limit_and_a_job_goes_on_when_it_is_raised_without_paying_twi
     assert {record["id"] for record in records} <= {record["id"] for record in server.records(job["id"])}
 
 
-def test_a_job_that_stays_over_its_limit_stops_again_without_a_call(
+def test_a_job_still_over_its_limit_stops_again_without_a_model_call(
     server: Server, asked: list[dict[str, Any]]
 ) -> None:
     number = server.create(ECHO, constraints={"max_total_tokens": 25})

@@ -32,7 +32,7 @@ KEYS = {
 
 
 @pytest.mark.row("A155")
-def test_a_job_is_begun_with_a_file_and_the_answer_is_its_number(server: Server) -> None:
+def test_a_job_is_started_with_a_file_and_the_answer_is_its_id(server: Server) -> None:
     answer = server.upload(server.create(CHECK), topics(1))
 
     assert answer.status_code == 200
@@ -115,7 +115,7 @@ def test_more_than_ten_megabytes_are_refused(server: Server) -> None:
 
 
 @pytest.mark.row("A164", "A184")
-def test_a_second_job_waits_its_turn(server: Server) -> None:
+def test_a_second_job_waits_until_the_first_has_ended(server: Server) -> None:
     number = server.create(slow(0.05))
     first = server.begin(number, topics(10), concurrency=1)
     server.wait(first, "running")
@@ -147,7 +147,7 @@ def test_a_single_object_is_one_seed(server: Server) -> None:
 
 
 @pytest.mark.row("A167", "A168")
-def test_repetitions_count_and_what_is_no_number_is_one(server: Server) -> None:
+def test_repetitions_are_counted_and_default_to_one(server: Server) -> None:
     seeds = [
         {"repetitions": 3, "metadata": {"n": 0}},
         {"metadata": {"n": 1}},
@@ -283,13 +283,15 @@ def test_jobs_are_listed_newest_first_ten_at_most(server: Server) -> None:
         ("GET", "/events"),
     ],
 )
-def test_an_unknown_job_is_a_404_and_no_number_a_422(client: httpx.Client, method: str, path: str) -> None:
+def test_an_unknown_job_is_a_404_and_a_non_integer_a_422(
+    client: httpx.Client, method: str, path: str
+) -> None:
     assert is_error(client.request(method, f"/api/jobs/999999{path}"), 404, "job not found")
     assert is_error(client.request(method, f"/api/jobs/x{path}"), 422)
 
 
 @pytest.mark.row("A209")
-def test_the_old_route_answers_when_all_is_done(server: Server) -> None:
+def test_the_legacy_route_answers_when_the_job_has_ended(server: Server) -> None:
     number = server.create(fail_on("bad"))
     content = json.dumps([{"metadata": {"text": text}} for text in ("a", "bad", "b")]).encode()
 

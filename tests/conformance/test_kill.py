@@ -62,7 +62,7 @@ def fresh(model: Model, tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.slow
 @pytest.mark.row("D14", "A184", "A230")
-def test_a_job_survives_twenty_kills_and_pays_for_no_finished_call_twice(fresh: Server, model: Model) -> None:
+def test_a_job_survives_twenty_kills_and_repeats_no_finished_call(fresh: Server, model: Model) -> None:
     chance = random.Random(20)
     model.server.latency = 0.12
     fresh.start()
@@ -94,7 +94,7 @@ def _expected(n: int) -> str:
 
 
 @pytest.mark.row("D14")
-def test_a_disk_that_takes_no_more_is_said_clearly_and_nothing_is_lost(fresh: Server, model: Model) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_lost(fresh: Server, model: Model) -> None:
     fresh.start()
     job_id = fresh.begin(fresh.create(*CHAIN), SEEDS[:300], concurrency=8)
     fresh.wait(job_id, until=lambda job: job["records_generated"] >= 20)
@@ -115,7 +115,7 @@ def test_a_disk_that_takes_no_more_is_said_clearly_and_nothing_is_lost(fresh: Se
 
 
 @pytest.mark.row("D14")
-def test_a_locked_database_is_said_clearly_and_the_job_goes_on_by_itself(fresh: Server, model: Model) -> None:
+def test_a_locked_database_is_reported_and_the_job_resumes_by_itself(fresh: Server, model: Model) -> None:
     fresh.environment["DATABASE_LOCK_SECONDS"] = "0.5"
     fresh.start()
     job_id = fresh.begin(fresh.create(*CHAIN), SEEDS[:300], concurrency=8)

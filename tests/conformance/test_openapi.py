@@ -51,5 +51,5 @@ def stocked(server: Server) -> Server:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_every_operation_keeps_to_its_description(stocked: Server, case: schemathesis.Case[Any]) -> None:
+def test_every_operation_conforms_to_its_description(stocked: Server, case: schemathesis.Case[Any]) -> None:
     case.call_and_validate(base_url=stocked.url, checks=CHECKS, timeout=60)

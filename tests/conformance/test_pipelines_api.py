@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("conformance_pipelines_api")  # one server 
 
 
 @pytest.mark.row("A138")
-def test_making_a_pipeline_answers_with_its_id_and_name(client: httpx.Client) -> None:
+def test_creating_a_pipeline_answers_with_its_id_and_name(client: httpx.Client) -> None:
     answer = client.post("/api/pipelines", json={"name": "P1", "blocks": [CHECK]})
 
     assert answer.status_code == 200
@@ -79,7 +79,7 @@ def test_config_may_be_left_out(server: Server) -> None:
 
 
 @pytest.mark.row("A144", "A145")
-def test_pipelines_are_listed_newest_first_and_look_the_same_alone(server: Server) -> None:
+def test_pipelines_are_listed_newest_first_and_read_alone_in_the_same_form(server: Server) -> None:
     older, newer = server.create(CHECK), server.create(MULTIPLY)
 
     listed = server.client.get("/api/pipelines").json()
@@ -105,7 +105,7 @@ def test_pipelines_are_listed_newest_first_and_look_the_same_alone(server: Serve
         ("GET", "/accumulated_state_schema"),
     ],
 )
-def test_an_unknown_pipeline_is_a_404_and_no_number_a_422(
+def test_an_unknown_pipeline_is_a_404_and_a_non_integer_a_422(
     client: httpx.Client, method: str, path: str
 ) -> None:
     body: dict[str, Any] = {"json": {}} if method == "POST" else {}
@@ -217,7 +217,7 @@ def test_a_limit_below_minus_one_is_refused(client: httpx.Client) -> None:
 
 
 @pytest.mark.row("D15")
-def test_a_file_goes_in_and_comes_out_byte_for_byte(client: httpx.Client) -> None:
+def test_an_imported_file_is_exported_byte_for_byte(client: httpx.Client) -> None:
     source = "# mine\r\nname:   'ünï'\nblocks: [ {type: ValidatorBlock} ]\n\n"
 
     made = client.post("/api/pipelines/import", content=source.encode())

@@ -203,7 +203,7 @@ def test_numbers_out_of_bounds_are_refused(client: httpx.Client, params: dict[st
         {"before_id": 5, "sort": "score"},
     ],
 )
-def test_what_makes_no_sense_together_is_refused(client: httpx.Client, params: dict[str, Any]) -> None:
+def test_contradicting_parameters_are_refused(client: httpx.Client, params: dict[str, Any]) -> None:
     assert is_error(client.get("/api/records", params=params), 400)
 
 
@@ -262,7 +262,7 @@ def test_output_metadata_and_fields_of_the_state_can_be_edited(server: Server) -
         ("x", 422),
     ],
 )
-def test_an_edit_that_is_none_is_refused(server: Server, echoed: int, body: Any, status: int) -> None:
+def test_an_invalid_edit_is_refused(server: Server, echoed: int, body: Any, status: int) -> None:
     record = server.records(echoed)[0]
 
     answer = server.client.put(f"/api/records/{record['id']}", json=body)
@@ -271,7 +271,7 @@ def test_an_edit_that_is_none_is_refused(server: Server, echoed: int, body: Any,
     assert server.client.get(f"/api/records/{record['id']}").json() == record
 
 
-def test_edits_are_kept_and_taken_back_one_by_one(server: Server) -> None:
+def test_edits_are_kept_and_undone_one_by_one(server: Server) -> None:
     record = server.records(_echo(server, 1))[0]
     path = f"/api/records/{record['id']}"
     server.client.put(path, json={"status": "edited", "output": "two"})
@@ -289,7 +289,7 @@ def test_edits_are_kept_and_taken_back_one_by_one(server: Server) -> None:
     assert is_error(nothing_left, 404)
 
 
-def test_many_records_are_given_a_status_at_once_and_each_can_go_back(server: Server) -> None:
+def test_a_bulk_change_sets_a_status_that_can_be_undone_record_by_record(server: Server) -> None:
     seeds = [{"metadata": {"n": number}} for number in range(10)]
     number = server.create(SCORE, fail_on("'n': 9"))
     job_id = server.run(number, seeds)["id"]
@@ -318,12 +318,12 @@ def test_many_records_are_given_a_status_at_once_and_each_can_go_back(server: Se
         {"status": "accepted", "filter": {"status": ["good"]}},
     ],
 )
-def test_a_bulk_change_must_say_what_it_means(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_a_bulk_change_needs_a_valid_filter(client: httpx.Client, body: dict[str, Any]) -> None:
     assert is_error(client.post("/api/records/bulk", json=body), 422)
 
 
 @pytest.mark.row("A201")
-def test_deleting_a_jobs_records_takes_the_job_along(server: Server) -> None:
+def test_deleting_a_jobs_records_deletes_the_job(server: Server) -> None:
     job_id, other = _echo(server, 2), _echo(server, 1)
 
     answer = server.client.delete("/api/records", params={"job_id": job_id})
