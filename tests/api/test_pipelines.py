@@ -1,8 +1,11 @@
-"""Pipelines over HTTP, where the conformance suite does not look."""
+"""Pipelines over HTTP: what the conformance tests do not cover."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,6 +211,16 @@ async def test_an_unknown_version_is_a_404(client: AsyncClient, create: Create) 
         answer = await client.get(f"/api/pipelines/{number}/versions/{version}")
 
         assert answer.status_code == 404
+
+
+async def test_the_documented_issue_is_the_one_that_is_answered(client: AsyncClient) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    shown = next(text for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if "severity" in text)
+
+    definition = {"name": "P", "blocks": [{"type": "TextGeneratr"}]}
+    answer = await client.post("/api/pipelines/validate", json=definition)
+
+    assert answer.json()["problems"] == [json.loads(shown)]
 
 
 async def test_issues_name_the_step(client: AsyncClient, create: Create) -> None:
