@@ -1,11 +1,11 @@
-# `make demo` shows what penstock is for; `make test` sets up and runs every test; `make check` holds the house.
+# `make demo` shows what penstock is for; `make test` sets up and runs every test; `make check` checks the code.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Where uv itself comes from: PyPI, at this version.
 UV_VERSION := 0.9.0
 
-.PHONY: help install install-dev demo serve test check lint types imports lock clean bench
+.PHONY: help install install-dev demo serve test check lint types imports structure lock clean bench mutants
 
 help:  ## What there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,8 +52,18 @@ types: install-dev
 imports: install-dev
 	$(BIN)/lint-imports
 
+structure: install-dev
+	$(BIN)/python -m tools.check_structure
+
 bench: install-dev  ## Speed, against the floors and the peers that are installed
 	$(BIN)/python -m benchmarks
+
+# For example: make mutants PACKAGE=gates SAMPLE=20
+SAMPLE ?= 60
+SEED ?= 1
+PROCESSES ?= 1
+mutants: install-dev  ## Mutation testing: whether tests notice small changes of the source (minutes to hours)
+	$(BIN)/python -m tools.mutants $(if $(PACKAGE),--package $(PACKAGE)) --sample $(SAMPLE) --seed $(SEED) --processes $(PROCESSES)
 
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11

@@ -111,18 +111,22 @@ async def test_a_run_killed_twenty_times_gives_every_record_once_and_pays_for_no
 async def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(
     model: ModelServer, tmp_path: Path, files: tuple[str, str]
 ) -> None:
-    model.latency = 0.1
+    model.hold_after = 10
     command = ("run", *files, "-o", "out.jsonl", "--concurrency", "4", "--limit", "40")
     process = await start(*command, model=model, folder=tmp_path)
-    await until(lambda: len(model.requests) >= 10)
+    await until(lambda: model.in_flight == 4)
 
     process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    message = await asyncio.wait_for(process.stderr.readuntil(b"Ctrl-C again"), 60)
+    model.release()
     status, _, err = await finish(process)
     asked, left = len(model.requests), len(read_lines(tmp_path / "out.jsonl"))
     again = await finish(await start(*command, model=model, folder=tmp_path))
 
+    assert b"Finishing 4 records in flight" in message
     assert status == 130
-    assert "the same command goes on from here" in err
+    assert "run the same command again to continue" in err
     assert "Traceback" not in err
     assert model.in_flight == 0
     assert 0 < left < 40
@@ -133,17 +137,17 @@ async def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(
 
 
 async def test_ctrl_c_twice_stops_at_once(model: ModelServer, tmp_path: Path, files: tuple[str, str]) -> None:
-    model.latency = 60.0
+    model.hold_after = 0
     process = await start("run", *files, "-o", "out.jsonl", model=model, folder=tmp_path)
     await until(lambda: model.in_flight > 0)
 
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
-    told = await asyncio.wait_for(process.stderr.readuntil(b"Ctrl-C again"), 30)
+    message = await asyncio.wait_for(process.stderr.readuntil(b"Ctrl-C again"), 60)
     process.send_signal(signal.SIGINT)
     status, _, err = await finish(process)
 
-    assert b"in flight" in told
+    assert b"in flight" in message
     assert status == 130
     assert "Traceback" not in err
 
@@ -151,12 +155,13 @@ async def test_ctrl_c_twice_stops_at_once(model: ModelServer, tmp_path: Path, fi
 async def test_two_processes_on_the_same_run_do_not_get_into_each_others_way(
     model: ModelServer, tmp_path: Path, files: tuple[str, str]
 ) -> None:
-    model.latency = 0.2
+    model.hold_after = 0
     command = ("run", *files, "-o", "out.jsonl", "--limit", "20", "--concurrency", "2")
     first = await start(*command, model=model, folder=tmp_path)
     await until(lambda: model.in_flight > 0)
 
     status, _, err = await finish(await start(*command, model=model, folder=tmp_path))
+    model.release()
     first_status, _, _ = await finish(first)
 
     assert status == 2

@@ -43,7 +43,7 @@ from penstock.blocks.registry import default_registry as default_blocks
 from penstock.errors import ConfigurationError, PipelineError
 from penstock.gates import default_registry as default_gates
 from penstock.jobs.queue import JobQueue
-from penstock.jobs.resume import open_runtime
+from penstock.jobs.runtime import open_runtime
 from penstock.redaction import register_secrets
 from penstock.settings import Settings, get_settings
 from penstock.templates import TemplateRegistry

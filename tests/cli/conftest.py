@@ -1,4 +1,4 @@
-"""The command line in this process, and a scripted model in a thread beside it."""
+"""The command line in this process, and a scripted model in another thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET = "sk-secret-0123456789"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended, and what it said."""
+    """A command's exit status and output."""
 
     status: int
     out: str
@@ -40,7 +40,7 @@ Cli = Callable[..., Outcome]
 
 @pytest.fixture
 def model() -> Iterator[ModelServer]:
-    """A provider in a thread of its own, since commands run an event loop themselves."""
+    """A scripted provider in a separate thread, since commands run an event loop themselves."""
     server = ModelServer()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -60,7 +60,7 @@ def cli(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Cli]:
-    """``cli("run", "p.yaml", "seeds.jsonl")``: the command's outcome; its model is the scripted one."""
+    """``cli("run", "p.yaml", "seeds.jsonl")`` runs the command against the scripted model."""
     monkeypatch.setenv("LLM_ENDPOINT", model.url)
     monkeypatch.setenv("LLM_MODEL", "gpt-x")
     monkeypatch.setenv("LLM_API_KEY", SECRET)
@@ -74,9 +74,9 @@ def cli(
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        said = capsys.readouterr()
-        assert SECRET not in said.out + said.err
-        return Outcome(int(ended.value.code or 0), said.out, said.err)
+        printed = capsys.readouterr()
+        assert SECRET not in printed.out + printed.err
+        return Outcome(int(ended.value.code or 0), printed.out, printed.err)
 
     thresholds = gc.get_threshold()
     yield _cli

@@ -1,35 +1,31 @@
-"""Jobs wait, run, rest, end and go on, whatever happens to the process."""
+"""The service's jobs are queued, run, pause, end and continue, whatever happens to the process."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import text
 
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import BadInputError, BlockNotFoundError, ConflictError, NotFoundError
 from penstock.jobs.queue import JobQueue
-from penstock.jobs.resume import open_runtime
+from penstock.jobs.runs import RunOptions, open_run
+from penstock.jobs.runtime import open_runtime
 from penstock.settings import Settings
-from penstock.storage import pipelines
-from penstock.storage.job_locks import lock_job
+from penstock.storage import jobs, pipelines
 from support.model_server import ModelServer, refusal
-from support.runs import FULL_DISK, ROOM_AGAIN, execute, read_records, until
-
-ASK = {"type": "TextGenerator", "config": {"user_prompt": "q {{ n }}"}}
-ASK_AGAIN = {"type": "TextGenerator", "config": {"user_prompt": "again {{ n }}"}}
-
-
-@asynccontextmanager
-async def open_queue(settings: Settings) -> AsyncIterator[JobQueue]:
-    """The queue of a process."""
-    async with open_runtime(settings) as runtime, JobQueue(runtime) as queue:
-        yield queue
+from support.queues import (
+    ASK,
+    ASK_AGAIN,
+    count_made,
+    finish,
+    open_queue,
+    seed_file,
+    status_of,
+    submit,
+)
+from support.runs import build, execute, numbered, read_job, read_records, run, until
 
 
 @pytest.fixture
@@ -39,66 +35,31 @@ async def queue(settings: Settings) -> AsyncIterator[JobQueue]:
         yield opened
 
 
-def seed_file(count: int) -> bytes:
-    """An upload of ``count`` seeds."""
-    return json.dumps([{"metadata": {"n": n}} for n in range(count)]).encode()
-
-
-async def submit(queue: JobQueue, count: int, *blocks: dict[str, Any], **definition: Any) -> int:
-    """Queue a job of ``count`` seeds over a new pipeline."""
-    steps: Sequence[dict[str, Any]] = blocks or [ASK]
-    async with queue.runtime.storage.session() as session:
-        pipeline_id = await pipelines.save_pipeline(
-            session, "P", {"name": "P", "blocks": list(steps), **definition}
-        )
-    return await queue.submit(pipeline_id, "seeds.json", seed_file(count))
-
-
-async def status_of(queue: JobQueue, job_id: int) -> JobStatus:
-    """How the job stands."""
-    return (await queue.read(job_id)).status
-
-
-async def save_outcome(queue: JobQueue) -> None:
-    """Wait until nothing is queued or running."""
-    async with asyncio.timeout(30):
-        await queue.wait_until_idle()
-
-
-def answers(queue: JobQueue, job_id: int) -> int:
-    """How many records the running job has made."""
-    running = queue.find_running(job_id)
-    return 0 if running is None or running.progress is None else running.progress.made
-
-
-def in_trouble(queue: JobQueue, job_id: int) -> bool:
-    """Whether the job waits for its database."""
-    running = queue.find_running(job_id)
-    return running is not None and running.storage_error is not None
-
-
 @pytest.mark.row("A155", "A173")
 async def test_a_job_runs_to_its_end(queue: JobQueue, settings: Settings) -> None:
     job_id = await submit(queue, 5)
 
-    await save_outcome(queue)
+    await finish(queue)
 
     job = await queue.read(job_id)
     assert (job.status, job.records_generated, job.progress) == (JobStatus.COMPLETED, 5, 1.0)
+    assert (job.total_seeds, job.current_seed) == (5, 5)
+    assert job.source["seeds"] == "seeds.json"
     assert job.completed_at is not None
     assert {record.metadata["n"] for record in await read_records(settings)} == {0, 1, 2, 3, 4}
 
 
 @pytest.mark.row("A164", "A184")
-async def test_jobs_wait_for_the_slot_and_go_in_the_order_of_asking(
+async def test_jobs_run_one_at_a_time_in_the_order_of_their_submission(
     queue: JobQueue, model: ModelServer
 ) -> None:
-    model.latency = 0.05
+    model.hold_after = 0
     ids = [await submit(queue, 3) for _ in range(3)]
     await until(lambda: queue.find_running(ids[0]) is not None)
 
     waiting = [await status_of(queue, job_id) for job_id in ids[1:]]
-    await save_outcome(queue)
+    model.release()
+    await finish(queue)
 
     assert waiting == [JobStatus.QUEUED, JobStatus.QUEUED]
     ends = [(await queue.read(job_id)).completed_at for job_id in ids]
@@ -108,14 +69,15 @@ async def test_jobs_wait_for_the_slot_and_go_in_the_order_of_asking(
 
 @pytest.mark.row("A164")
 async def test_as_many_jobs_run_at_once_as_the_setting_allows(settings: Settings, model: ModelServer) -> None:
-    model.latency = 0.2
+    model.hold_after = 0
     async with open_queue(settings.model_copy(update={"max_running_jobs": 2})) as queue:
         for _ in range(3):
             await submit(queue, 2)
-        await until(lambda: model.in_flight > 0)
+        await until(lambda: len(queue.list_running()) == 2 and model.in_flight > 1)
 
         running = [running.job_id for running in queue.list_running()]
-        await save_outcome(queue)
+        model.release()
+        await finish(queue)
 
     assert running == [2, 1]
 
@@ -145,30 +107,32 @@ async def test_what_cannot_run_is_refused_before_anything_is_queued(queue: JobQu
 async def test_a_cancelled_job_ends_at_once_and_cannot_be_cancelled_again(
     queue: JobQueue, model: ModelServer, settings: Settings
 ) -> None:
-    model.latency = 0.05
+    model.hold_after = 10
     job_id = await submit(queue, 200)
-    await until(lambda: answers(queue, job_id) >= 1)
+    await until(lambda: count_made(queue, job_id) == 10)
 
     await queue.cancel(job_id)
+    model.release()
 
     job = await queue.read(job_id)
     assert job.status is JobStatus.CANCELLED
     assert job.completed_at is not None
     assert job.progress < 1.0
-    assert job.records_generated == len(await read_records(settings)) < 200
+    assert job.records_generated == len(await read_records(settings)) == 10
     with pytest.raises(ConflictError):
         await queue.cancel(job_id)
     assert await queue.read(job_id) == job
 
 
 @pytest.mark.row("A181")
-async def test_a_job_that_waits_can_be_cancelled(queue: JobQueue, model: ModelServer) -> None:
-    model.latency = 0.1
+async def test_a_queued_job_can_be_cancelled(queue: JobQueue, model: ModelServer) -> None:
+    model.hold_after = 0
     first, second = await submit(queue, 1), await submit(queue, 1)
     await until(lambda: model.in_flight > 0)
 
     await queue.cancel(second)
-    await save_outcome(queue)
+    model.release()
+    await finish(queue)
 
     assert await status_of(queue, first) is JobStatus.COMPLETED
     assert await status_of(queue, second) is JobStatus.CANCELLED
@@ -176,16 +140,16 @@ async def test_a_job_that_waits_can_be_cancelled(queue: JobQueue, model: ModelSe
 
 
 @pytest.mark.row("A183")
-async def test_what_is_not_there_cannot_be_changed(queue: JobQueue) -> None:
+async def test_a_job_that_does_not_exist_cannot_be_changed(queue: JobQueue) -> None:
     for change in (queue.cancel, queue.pause, queue.resume, queue.retry):
         with pytest.raises(NotFoundError):
             await change(99)
 
 
 @pytest.mark.row("D13")
-async def test_a_job_that_has_ended_is_left_as_it_is(queue: JobQueue) -> None:
+async def test_a_completed_job_cannot_be_changed(queue: JobQueue) -> None:
     job_id = await submit(queue, 1)
-    await save_outcome(queue)
+    await finish(queue)
     before = await queue.read(job_id)
 
     for change in (queue.cancel, queue.pause, queue.resume, queue.retry):
@@ -196,21 +160,22 @@ async def test_a_job_that_has_ended_is_left_as_it_is(queue: JobQueue) -> None:
 
 
 @pytest.mark.row("D14")
-async def test_a_job_rests_and_goes_on_without_asking_twice(
+async def test_a_paused_job_continues_without_a_call_twice(
     queue: JobQueue, model: ModelServer, settings: Settings
 ) -> None:
-    model.latency = 0.02
+    model.hold_after = 150
     job_id = await submit(queue, 150, ASK, ASK_AGAIN)
-    await until(lambda: answers(queue, job_id) >= 5)
+    await until(lambda: count_made(queue, job_id) >= 5)
 
     await queue.pause(job_id)
+    model.release()
     await until(lambda: queue.find_running(job_id) is None)
-    rested = await queue.read(job_id)
+    paused = await queue.read(job_id)
     await queue.resume(job_id)
-    await save_outcome(queue)
+    await finish(queue)
 
-    assert rested.status is JobStatus.PAUSED
-    assert 5 <= rested.records_generated < 150
+    assert paused.status is JobStatus.PAUSED
+    assert 5 <= paused.records_generated < 150
     assert await status_of(queue, job_id) is JobStatus.COMPLETED
     assert len({record.identity for record in await read_records(settings)}) == 150
     assert len(model.requests) == 300
@@ -220,22 +185,23 @@ async def test_a_job_rests_and_goes_on_without_asking_twice(
 async def test_a_job_that_runs_when_the_process_ends_is_finished_by_the_next(
     settings: Settings, model: ModelServer
 ) -> None:
-    model.latency = 0.02
+    model.hold_after = 200
     async with open_queue(settings) as queue:
         job_id = await submit(queue, 200, ASK, ASK_AGAIN)
-        await until(lambda: answers(queue, job_id) >= 20)
-    asked = len(model.requests)
+        await until(lambda: count_made(queue, job_id) >= 20)
+    model.release()
+    calls = len(model.requests)
     left = len(await read_records(settings))
 
     async with open_queue(settings) as queue:
-        await save_outcome(queue)
+        await finish(queue)
         job = await queue.read(job_id)
 
     assert 20 <= left < 200
     assert job.status is JobStatus.COMPLETED
     assert (job.records_generated, job.progress) == (200, 1.0)
     assert len({record.identity for record in await read_records(settings)}) == 200
-    assert asked < 400
+    assert calls < 400
     assert len(model.requests) <= 400 + settings.llm_concurrency
     assert len({body["messages"][-1]["content"] for body in model.bodies}) == 400
 
@@ -244,30 +210,30 @@ async def test_a_job_that_runs_when_the_process_ends_is_finished_by_the_next(
 async def test_a_queue_that_closes_before_its_job_is_ready_leaves_it_for_the_next(
     settings: Settings, model: ModelServer
 ) -> None:
-    model.latency = 0.1
+    model.hold_after = 0
     async with open_queue(settings) as queue:
         job_id = await submit(queue, 300)
         await until(lambda: queue.find_running(job_id) is not None)
-    asked = len(model.requests)
+    calls = len(model.requests)
 
     async with open_queue(settings) as queue:
         interrupted = await status_of(queue, job_id)
         await queue.cancel(job_id)
 
-    assert asked < 300
+    assert calls < 300
     assert not interrupted.ended
 
 
 @pytest.mark.row("D16")
-async def test_failed_records_are_made_again_alone(queue: JobQueue, model: ModelServer) -> None:
+async def test_a_retry_makes_only_the_failed_records_again(queue: JobQueue, model: ModelServer) -> None:
     model.answer = lambda body: refusal(400) if body["messages"][-1]["content"] == "q 2" else "fine"
     job_id = await submit(queue, 4)
-    await save_outcome(queue)
+    await finish(queue)
     before = await queue.read(job_id)
-    model.answer = lambda _: "mended"
+    model.answer = lambda _: "fixed"
 
     count = await queue.retry(job_id)
-    await save_outcome(queue)
+    await finish(queue)
 
     job = await queue.read(job_id)
     assert (before.records_generated, before.records_failed) == (3, 1)
@@ -277,22 +243,23 @@ async def test_failed_records_are_made_again_alone(queue: JobQueue, model: Model
 
 
 @pytest.mark.row("D16")
-async def test_retrying_a_job_that_rests_does_not_make_it_look_finished(
+async def test_a_retry_of_a_paused_job_leaves_it_paused(
     queue: JobQueue, model: ModelServer, settings: Settings
 ) -> None:
-    model.latency = 0.02
+    model.hold_after = 20
     model.answer = lambda body: refusal(400) if body["messages"][-1]["content"] == "q 0" else "fine"
     job_id = await submit(queue, 150)
-    await until(lambda: answers(queue, job_id) >= 5)
+    await until(lambda: count_made(queue, job_id) >= 5)
     await queue.pause(job_id)
+    model.release()
     await until(lambda: queue.find_running(job_id) is None)
-    model.answer = lambda _: "mended"
+    model.answer = lambda _: "fixed"
 
     await queue.retry(job_id)
-    await save_outcome(queue)
+    await finish(queue)
     retried = await queue.read(job_id)
     await queue.resume(job_id)
-    await save_outcome(queue)
+    await finish(queue)
 
     assert retried.status is JobStatus.PAUSED
     assert retried.records_failed == 0
@@ -302,16 +269,16 @@ async def test_retrying_a_job_that_rests_does_not_make_it_look_finished(
 
 
 @pytest.mark.row("A50", "D15")
-async def test_a_stopped_job_goes_on_when_its_limit_was_raised(queue: JobQueue, model: ModelServer) -> None:
+async def test_a_stopped_job_continues_when_its_limit_was_raised(queue: JobQueue, model: ModelServer) -> None:
     job_id = await submit(queue, 5, constraints={"max_total_tokens": 25})
-    await save_outcome(queue)
+    await finish(queue)
     stopped = await queue.read(job_id)
     raised = {"name": "P", "blocks": [ASK], "constraints": {"max_total_tokens": -1}}
     async with queue.runtime.storage.session() as session:
         await pipelines.update_pipeline(session, stopped.pipeline_id, "P", raised)
 
     await queue.resume(job_id)
-    await save_outcome(queue)
+    await finish(queue)
 
     assert (stopped.status, stopped.records_generated) == (JobStatus.STOPPED, 3)
     assert stopped.error == "Constraint exceeded: max_total_tokens"
@@ -320,81 +287,273 @@ async def test_a_stopped_job_goes_on_when_its_limit_was_raised(queue: JobQueue, 
     assert len(model.requests) == 5
 
 
-@pytest.mark.row("A177")
-async def test_a_job_whose_block_has_gone_fails_and_says_why(settings: Settings) -> None:
-    async with open_runtime(settings) as runtime:
-        queue = JobQueue(runtime)
-        job_id = await submit(queue, 1)
-        async with runtime.storage.session() as session:
-            await session.execute(
-                text("UPDATE pipeline_versions SET definition = replace(definition, 'TextGen', 'Gone')")
-            )
-        async with queue:
-            await save_outcome(queue)
-            job = await queue.read(job_id)
-
-    assert job.status is JobStatus.FAILED
-    assert job.error is not None
-    assert "GoneerATOR".lower() in job.error.lower()
+# --- what belongs to the queue
 
 
-async def test_a_job_that_another_process_holds_is_left_to_it(settings: Settings, model: ModelServer) -> None:
-    async with open_runtime(settings) as runtime:
-        queue = JobQueue(runtime)
-        job_id = await submit(queue, 2)
-        async with lock_job(runtime.storage, job_id), queue:
-            await asyncio.sleep(0.5)
-            held = await status_of(queue, job_id)
-        asked = len(model.requests)
-    async with open_queue(settings) as queue:
-        await save_outcome(queue)
-        after = await status_of(queue, job_id)
+@pytest.mark.row("A155")
+async def test_submitting_a_job_does_not_wait_for_its_records(queue: JobQueue, model: ModelServer) -> None:
+    model.hold_after = 0
 
-    assert (held, asked) == (JobStatus.QUEUED, 0)
-    assert after is JobStatus.COMPLETED
+    job_id = await submit(queue, 3)
+
+    assert model.answered == 0
+    assert (await queue.read(job_id)).status in {JobStatus.QUEUED, JobStatus.RUNNING}
+    model.release()
 
 
-async def test_a_job_waits_for_its_database_and_goes_on_by_itself(
-    queue: JobQueue, model: ModelServer, settings: Settings
+@pytest.mark.row("D14")
+async def test_a_run_of_the_command_line_is_not_continued_by_the_service(
+    settings: Settings, model: ModelServer
 ) -> None:
-    model.latency = 0.01
-    await execute(settings, FULL_DISK)
-    job_id = await submit(queue, 5)
-    await until(lambda: in_trouble(queue, job_id))
-    troubled = await queue.read(job_id)
+    """Its lock is free while no process works on it, but its command, not the service, continues it."""
+    async with open_run(build("Ask"), numbered(2), RunOptions(), settings=settings):
+        pass
+    before = await read_job(settings)
 
-    await execute(settings, ROOM_AGAIN)
-    await save_outcome(queue)
+    async with open_queue(settings) as queue:
+        other = await submit(queue, 1)
+        await until(lambda: len(model.requests) == 1)
+        await until(lambda: queue.find_running(other) is None)
+        after = await queue.read(before.id)
 
-    assert troubled.status is JobStatus.RUNNING
-    assert troubled.error is not None
-    assert "room" in troubled.error
-    job = await queue.read(job_id)
-    assert (job.status, job.records_generated, job.error) == (JobStatus.COMPLETED, 5, None)
-    assert len(model.requests) == 5
-
-
-async def test_a_job_that_waits_for_its_database_can_still_end(queue: JobQueue, settings: Settings) -> None:
-    await execute(settings, FULL_DISK)
-    job_id = await submit(queue, 5)
-    await until(lambda: in_trouble(queue, job_id))
-
-    await queue.cancel(job_id)
-
-    job = await queue.read(job_id)
-    assert (job.status, job.records_generated) == (JobStatus.CANCELLED, 0)
-    assert queue.find_running(job_id) is None
+    assert before.status is after.status is JobStatus.RUNNING
+    assert after == before
+    assert len(model.requests) == 1
 
 
-async def test_the_queue_itself_waits_for_its_database(
+async def test_a_run_of_the_command_line_cannot_be_resumed_by_the_service(
+    settings: Settings, queue: JobQueue
+) -> None:
+    await run(build("Ask"), numbered(2), settings, limit=1)
+
+    with pytest.raises(ConflictError, match="continue it with the command that made it"):
+        await queue.resume(1)
+
+    assert (await queue.read(1)).status is JobStatus.PAUSED
+
+
+@pytest.mark.row("D14")
+async def test_an_interrupted_job_is_continued_before_those_that_were_queued(
+    settings: Settings, model: ModelServer
+) -> None:
+    model.hold_after = 0
+    async with open_queue(settings) as queue:
+        first, second = await submit(queue, 1), await submit(queue, 1)
+        await until(lambda: model.in_flight > 0)
+
+    async with open_queue(settings) as queue:
+        await until(lambda: bool(queue.list_running()))
+        running = [job.job_id for job in queue.list_running()]
+        model.release()
+        await finish(queue)
+        ends = [(await queue.read(job_id)).completed_at for job_id in (first, second)]
+
+    assert running == [first]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert ends[0] <= ends[1]
+
+
+@pytest.mark.row("A175")
+async def test_a_job_has_the_same_fields_after_a_restart(settings: Settings, model: ModelServer) -> None:
+    model.answer = lambda body: refusal(400, "no") if body["messages"][-1]["content"] == "q 1" else "fine"
+    async with open_queue(settings) as queue:
+        completed = await submit(queue, 3)
+        stopped = await submit(queue, 5, constraints={"max_total_tokens": 5})
+        await finish(queue)
+        before = [await queue.read(job_id) for job_id in (completed, stopped)]
+
+    async with open_queue(settings) as queue:
+        after = [await queue.read(job_id) for job_id in (completed, stopped)]
+
+    assert before == after
+    assert (after[0].progress, after[0].records_generated, after[0].records_failed) == (1.0, 2, 1)
+    assert after[0].usage is not None
+    assert after[0].usage["total_tokens"] == 20
+    assert after[1].error == "Constraint exceeded: max_total_tokens"
+
+
+@pytest.mark.row("A175", "D14")
+async def test_a_job_that_is_interrupted_keeps_its_counters(settings: Settings, model: ModelServer) -> None:
+    model.hold_after = 4
+    async with open_queue(settings) as queue:
+        job_id = await submit(queue, 10)
+        await until(lambda: count_made(queue, job_id) == 4)
+    model.release()
+
+    job = await read_job(settings)
+    assert (job.status, job.records_generated, job.current_seed, job.progress) == (
+        JobStatus.RUNNING,
+        4,
+        4,
+        0.4,
+    )
+    assert job.usage is not None
+    assert job.usage["total_tokens"] == 40
+
+
+async def test_a_job_can_be_paused_while_it_is_queued(queue: JobQueue, model: ModelServer) -> None:
+    model.hold_after = 0
+    await submit(queue, 1)
+    second = await submit(queue, 1)
+    await until(lambda: model.in_flight > 0)
+
+    await queue.pause(second)
+    model.release()
+    await finish(queue)
+
+    job = await queue.read(second)
+    assert (job.status, job.completed_at) == (JobStatus.PAUSED, None)
+
+
+@pytest.mark.row("D13")
+async def test_a_paused_job_cannot_be_paused_again_but_cancelled(queue: JobQueue, model: ModelServer) -> None:
+    model.hold_after = 0
+    await submit(queue, 1)
+    second = await submit(queue, 1)
+    await until(lambda: model.in_flight > 0)
+    await queue.pause(second)
+
+    with pytest.raises(ConflictError, match="paused; it cannot become paused"):
+        await queue.pause(second)
+    await queue.cancel(second)
+    model.release()
+
+    job = await queue.read(second)
+    assert job.status is JobStatus.CANCELLED
+    assert job.completed_at is not None
+
+
+@pytest.mark.parametrize(
+    "status", [JobStatus.STOPPED, JobStatus.CANCELLED, JobStatus.FAILED, JobStatus.PAUSED]
+)
+async def test_every_job_that_ended_early_can_be_resumed(
+    settings: Settings, status: str, model: ModelServer
+) -> None:
+    async with open_queue(settings) as queue:
+        job_id = await submit(queue, 2)
+        await finish(queue)
+        async with queue.runtime.storage.session() as session:
+            await jobs.update_job(session, job_id, status=JobStatus(status), error="an error")
+
+        await queue.resume(job_id)
+        queued = await queue.read(job_id)
+        await finish(queue)
+        job = await queue.read(job_id)
+
+    assert (queued.error, queued.completed_at) == (None, None)
+    assert (job.status, job.error) == (JobStatus.COMPLETED, None)
+    assert len(model.requests) == 2
+
+
+async def test_a_job_that_is_queued_or_running_cannot_be_resumed_or_retried(
+    queue: JobQueue, model: ModelServer
+) -> None:
+    model.answer = lambda _: refusal(400)
+    model.hold_after = 1
+    first, second = await submit(queue, 3), await submit(queue, 1)
+    await until(lambda: count_made(queue, first) == 1)
+
+    for change in (queue.resume, queue.retry):
+        with pytest.raises(ConflictError):
+            await change(first)
+    with pytest.raises(ConflictError, match="queued; it cannot be continued"):
+        await queue.resume(second)
+    model.release()
+
+
+@pytest.mark.row("A149")
+async def test_cancelling_the_jobs_of_a_pipeline_leaves_those_of_others(
+    queue: JobQueue, model: ModelServer
+) -> None:
+    model.hold_after = 0
+    running, queued, other = [await submit(queue, 2) for _ in range(3)]
+    await until(lambda: model.in_flight > 0)
+    pipeline_ids = [(await queue.read(job_id)).pipeline_id for job_id in (running, queued)]
+
+    for pipeline_id in pipeline_ids:
+        await queue.cancel_jobs_of(pipeline_id)
+    model.release()
+    await finish(queue)
+
+    assert [await status_of(queue, job_id) for job_id in (running, queued, other)] == [
+        JobStatus.CANCELLED,
+        JobStatus.CANCELLED,
+        JobStatus.COMPLETED,
+    ]
+
+
+async def test_a_fresh_job_makes_its_calls_again_and_a_normal_one_does_not(
+    queue: JobQueue, model: ModelServer
+) -> None:
+    first = await submit(queue, 2)
+    await finish(queue)
+    pipeline_id = (await queue.read(first)).pipeline_id
+
+    await queue.submit(pipeline_id, "seeds.json", seed_file(2))
+    await finish(queue)
+    normal = len(model.requests)
+    await queue.submit(pipeline_id, "seeds.json", seed_file(2), fresh=True)
+    await finish(queue)
+
+    assert (normal, len(model.requests)) == (2, 4)
+
+
+async def test_a_job_has_as_many_records_in_flight_as_were_asked_for(
+    queue: JobQueue, model: ModelServer
+) -> None:
+    model.hold_after = 0
+    first = await submit(queue, 1)
+    model.release()
+    await finish(queue)
+    model.hold_after = 1
+    pipeline_id = (await queue.read(first)).pipeline_id
+
+    job_id = await queue.submit(pipeline_id, "seeds.json", seed_file(30), fresh=True, concurrency=3)
+    await until(lambda: model.in_flight == 3)
+    await asyncio.sleep(0.05)
+    running = queue.find_running(job_id)
+
+    assert running is not None
+    assert running.progress is not None
+    assert running.progress.in_flight == model.in_flight == 3
+    model.release()
+
+
+async def test_whoever_waits_for_a_change_is_woken_by_it(queue: JobQueue) -> None:
+    waiting = asyncio.create_task(queue.wait_for_change(60))
+    await asyncio.sleep(0)
+
+    await submit(queue, 1)
+
+    await asyncio.wait_for(waiting, 30)
+
+
+async def test_waiting_for_a_change_ends_without_one_too(queue: JobQueue) -> None:
+    await asyncio.wait_for(queue.wait_for_change(0.01), 30)
+
+
+async def test_each_result_is_reported_with_the_name_of_its_pipeline(settings: Settings) -> None:
+    reported: list[tuple[str, str]] = []
+    async with (
+        open_runtime(settings) as runtime,
+        JobQueue(runtime, lambda name, result: reported.append((name, result.result["assistant"]))) as queue,
+    ):
+        await submit(queue, 1)
+        await finish(queue)
+
+    assert reported == [("P", "echo: q 0")]
+
+
+async def test_the_queue_waits_for_its_database(
     queue: JobQueue, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await execute(settings, "ALTER TABLE jobs RENAME TO lost")
+    await execute(settings, "ALTER TABLE jobs RENAME TO hidden")
     queue._wake.set()
     await until(lambda: "The queue waits for its database" in caplog.text)
-    await execute(settings, "ALTER TABLE lost RENAME TO jobs")
+    await execute(settings, "ALTER TABLE hidden RENAME TO jobs")
 
     job_id = await submit(queue, 2)
-    await save_outcome(queue)
+    await finish(queue)
 
     assert await status_of(queue, job_id) is JobStatus.COMPLETED

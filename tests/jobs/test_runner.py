@@ -1,43 +1,36 @@
-"""Seeds in, records out: limits, children, failures, and ending early (contract section 2)."""
+"""A job's runner: usage, limits, failures, concurrency, and ending early (contract section 2)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from penstock.blocks.base import BaseBlock
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import StorageError
 from penstock.jobs.runs import RunOptions, open_run
 from penstock.seeds import SeedSource
 from penstock.settings import Settings
-from penstock.storage import jobs
-from penstock.storage.database import Storage
-from penstock.storage.entities import Job
+from penstock.workflow import Pipeline
 from support.model_server import Answer, ModelServer, Reply, last_user_message, refusal
 from support.runs import (
     ASK,
     ASK_TWICE,
-    FULL_DISK,
-    ROOM_AGAIN,
+    FILL_DISK,
+    FREE_DISK,
     build,
     execute,
     numbered,
+    read_job,
     read_lines,
     read_records,
     run,
     until,
 )
-
-
-async def read_job(settings: Settings, job_id: int = 1) -> Job:
-    """The job's row."""
-    async with Storage(settings.database_path) as storage, storage.reading() as session:
-        return await jobs.get_job(session, job_id)
-
+from support.trial_blocks import trial_registry
 
 # --- usage
 
@@ -58,10 +51,10 @@ async def test_a_jobs_usage_is_that_of_its_records_and_stays(settings: Settings)
 
 
 @pytest.mark.row("A39", "A41")
-async def test_every_call_of_a_record_counts_cached_tokens_too(
-    settings: Settings, script: Callable[..., ModelServer]
+async def test_every_call_of_a_record_counts_with_its_cached_tokens(
+    settings: Settings, model: ModelServer
 ) -> None:
-    script(Reply("a", cached_tokens=4))
+    model.then(Reply("a", cached_tokens=4))
 
     report = await run(build(*ASK_TWICE), numbered(1), settings)
 
@@ -70,7 +63,7 @@ async def test_every_call_of_a_record_counts_cached_tokens_too(
 
 
 @pytest.mark.row("A40")
-async def test_what_failed_records_used_is_counted(settings: Settings) -> None:
+async def test_the_usage_of_failed_records_counts(settings: Settings) -> None:
     report = await run(build(ASK, "BoomBlock"), numbered(2), settings)
 
     job = await read_job(settings)
@@ -142,7 +135,7 @@ async def test_a_limit_holds_for_the_children_of_a_multiplier(settings: Settings
 
 
 @pytest.mark.row("A50")
-async def test_a_stopped_job_that_is_started_again_makes_nothing_more(
+async def test_a_stopped_job_that_is_started_again_makes_no_record(
     settings: Settings, model: ModelServer
 ) -> None:
     pipeline = build(ASK, constraints={"max_total_tokens": 25})
@@ -158,28 +151,7 @@ async def test_a_stopped_job_that_is_started_again_makes_nothing_more(
 # --- seeds
 
 
-@pytest.mark.row("A167", "A168", "A170", "A190")
-async def test_repetitions_are_samples_of_their_own_and_zero_means_none(
-    settings: Settings, model: ModelServer
-) -> None:
-    seeds = SeedSource.from_data(
-        [
-            {"repetitions": 3, "metadata": {"n": 1, "notes": []}},
-            {"repetitions": 0, "metadata": {"n": 2, "notes": []}},
-            {"metadata": {"n": 3, "notes": []}},
-        ]
-    )
-
-    await run(build("Mutate", "Note", ASK), seeds, settings)
-
-    records = await read_records(settings)
-    assert sorted(str(record.identity) for record in records) == ["0.0", "0.1", "0.2", "2.0"]
-    assert all(record.metadata["notes"] == [] for record in records)
-    assert all(record.state["notes"] == ["x"] for record in records)
-    assert len(model.requests) == 4
-
-
-async def test_seeds_that_ask_for_nothing_are_a_job_that_is_done(settings: Settings) -> None:
+async def test_a_job_without_repetitions_is_completed(settings: Settings) -> None:
     seeds = SeedSource.from_data([{"repetitions": 0, "metadata": {}}])
 
     report = await run(build(ASK), seeds, settings)
@@ -222,7 +194,7 @@ async def test_a_value_that_is_no_json_does_not_stop_the_record(settings: Settin
     assert "object object" in (await read_records(settings))[0].output
 
 
-async def test_a_block_that_ends_oddly_loses_no_record(settings: Settings) -> None:
+async def test_a_block_that_raises_cancelled_is_a_failed_record(settings: Settings) -> None:
     report = await run(build({"type": "Odd", "config": {"kind": "cancelled"}}), numbered(3), settings)
 
     assert (report.generated, report.failed) == (0, 3)
@@ -235,60 +207,25 @@ async def test_a_block_that_ends_oddly_loses_no_record(settings: Settings) -> No
 async def test_a_running_job_says_where_it_is_and_its_records_appear(
     settings: Settings, model: ModelServer
 ) -> None:
-    model.latency = 0.02
+    model.hold_after = 3
     seen: list[float] = []
     options = RunOptions(concurrency=1)
-    async with open_run(build("Note", ASK), numbered(20), options, settings=settings) as made:
-        going = asyncio.create_task(made.process())
-        await until(lambda: made.progress.current_step == "Block 2/2")
-        told = made.progress.current_block
-        await until(lambda: made.progress.made >= 3)
+    async with open_run(build("Note", ASK), numbered(20), options, settings=settings) as prepared:
+        running = asyncio.create_task(prepared.process())
+        await until(lambda: prepared.progress.made == 3 and model.in_flight == 1)
+        step, block = prepared.progress.current_step, prepared.progress.current_block
         early = await read_records(settings)
-        while not going.done():
+        model.latency = 0.02
+        model.release()
+        while not running.done():
             seen.append((await read_job(settings)).progress)
             await asyncio.sleep(0.02)
-        await going
+        await running
 
-    assert told == "Ask"
-    assert 3 <= len(early) < 20
+    assert (step, block) == ("Block 2/2", "Ask")
+    assert len(early) == 3
     assert seen == sorted(seen)
     assert (await read_job(settings)).progress == 1.0
-
-
-# --- children
-
-
-@pytest.mark.row("A35", "A36", "A37", "A91")
-async def test_children_are_records_of_their_own_and_one_that_fails_is_alone(settings: Settings) -> None:
-    seeds = SeedSource.from_data([{"metadata": {"text": "a b boom c d", "topic": "t"}}])
-
-    report = await run(build("Split", "BoomBlock"), seeds, settings)
-
-    records = await read_records(settings)
-    assert (report.generated, report.failed) == (4, 1)
-    assert sorted(str(record.identity) for record in records) == ["0.0.0", "0.0.1", "0.0.2", "0.0.3", "0.0.4"]
-    assert all(record.metadata == {"text": "a b boom c d", "topic": "t"} for record in records)
-    assert {record.state["word"] for record in records} == {"a", "b", "boom", "c", "d"}
-    assert (await read_job(settings)).progress == 1.0
-
-
-@pytest.mark.row("A92", "A224")
-async def test_a_multiplier_that_fails_is_one_failed_record_with_its_trace(settings: Settings) -> None:
-    seeds = SeedSource.from_data([{"metadata": {"topic": "t"}}, {"metadata": {"text": "a b"}}])
-
-    report = await run(build("Split", "Note"), seeds, settings)
-
-    records = {str(record.identity): record for record in await read_records(settings)}
-    assert (report.generated, report.failed) == (2, 1)
-    assert [entry["block_type"] for entry in records["0.0"].trace] == ["Split"]
-    assert records["0.0"].status is RecordStatus.FAILED
-
-
-async def test_what_a_multiplier_asked_is_in_the_jobs_usage(settings: Settings) -> None:
-    report = await run(build("AskedSplit"), numbered(2), settings)
-
-    assert report.generated == 6
-    assert report.usage.llm_calls == 2
 
 
 # --- ending early
@@ -333,65 +270,99 @@ async def test_refusals_among_good_records_stop_nothing(settings: Settings, mode
 
 
 async def test_stopping_finishes_what_is_in_flight(settings: Settings, model: ModelServer) -> None:
-    model.latency = 0.05
-    async with open_run(build(ASK), numbered(50), RunOptions(concurrency=4), settings=settings) as made:
-        going = asyncio.create_task(made.process())
-        await until(lambda: model.in_flight == 4)
+    model.hold_after = 2
+    async with open_run(build(ASK), numbered(50), RunOptions(concurrency=4), settings=settings) as prepared:
+        running = asyncio.create_task(prepared.process())
+        await until(lambda: model.in_flight == 4 and prepared.progress.made == 2)
 
-        made.stop()
-        report = await going
+        prepared.stop()
+        model.release()
+        report = await running
 
     assert report.status is JobStatus.PAUSED
-    assert report.new == len(model.requests) == len(await read_records(settings))
-    assert report.new < 50
+    assert report.new == len(model.requests) == len(await read_records(settings)) == 6
 
 
 @pytest.mark.row("A182")
 async def test_cancelling_ends_at_once_and_keeps_what_was_finished(
     settings: Settings, model: ModelServer
 ) -> None:
-    model.latency = 0.03
-    async with open_run(build(ASK), numbered(50), RunOptions(concurrency=4), settings=settings) as made:
-        going = asyncio.create_task(made.process())
-        await until(lambda: made.progress.made >= 8)
-        model.latency = 30.0
-        await asyncio.sleep(0.05)
+    model.hold_after = 8
+    async with open_run(build(ASK), numbered(50), RunOptions(concurrency=4), settings=settings) as prepared:
+        running = asyncio.create_task(prepared.process())
+        await until(lambda: prepared.progress.made == 8 and model.in_flight == 4)
 
-        made.cancel()
-        report = await going
+        prepared.cancel()
+        report = await running
+    model.release()
 
     assert report.status is JobStatus.PAUSED
-    assert report.generated == len(await read_records(settings)) >= 8
-    assert (await read_job(settings)).records_generated == report.generated
+    assert report.generated == len(await read_records(settings)) == 8
+    assert (await read_job(settings)).records_generated == 8
+    assert len(model.requests) == 12
 
 
-async def test_whoever_cancels_the_task_of_a_run_is_obeyed(settings: Settings, model: ModelServer) -> None:
-    model.latency = 30.0
-    async with open_run(build(ASK), numbered(5), settings=settings) as made:
-        going = asyncio.create_task(made.process())
+@pytest.mark.row("A182")
+async def test_no_step_begins_after_a_job_was_cancelled(settings: Settings, model: ModelServer) -> None:
+    model.hold_after = 1
+    async with open_run(build(*ASK_TWICE), numbered(3), RunOptions(concurrency=1), settings=settings) as job:
+        running = asyncio.create_task(job.process())
+        await until(lambda: len(model.requests) == 2)
+
+        job.cancel()
+        model.release()
+        report = await running
+        await asyncio.sleep(0.1)
+
+    assert report.generated == 0
+    assert [last_user_message(body) for body in model.bodies] == ["first 0", "second 0"]
+
+
+async def test_cancelling_the_task_of_a_run_ends_it(settings: Settings, model: ModelServer) -> None:
+    model.hold_after = 0
+    async with open_run(build(ASK), numbered(5), settings=settings) as prepared:
+        running = asyncio.create_task(prepared.process())
         await until(lambda: model.in_flight > 0)
 
-        going.cancel()
+        running.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await going
+            await running
 
     assert (await read_job(settings)).status is JobStatus.PAUSED
 
 
-async def test_a_database_that_gives_way_ends_the_run_and_the_next_one_finishes_it(
+async def test_a_run_that_is_stopped_while_its_first_record_is_made_makes_no_other(
+    settings: Settings, model: ModelServer
+) -> None:
+    model.hold_after = 0
+    async with open_run(build(ASK), numbered(5), settings=settings) as prepared:
+        running = asyncio.create_task(prepared.process())
+        await until(lambda: model.in_flight > 0)
+        first = model.in_flight
+
+        prepared.stop()
+        model.release()
+        report = await running
+
+    assert report.new == len(model.requests) >= first
+    assert report.status is JobStatus.PAUSED
+
+
+async def test_a_database_that_fails_ends_the_run_and_the_next_one_finishes_it(
     settings: Settings, model: ModelServer, tmp_path: Path
 ) -> None:
-    model.latency = 0.1  # so that the run is still going on when the disk is full
+    model.hold_after = 5
     output = tmp_path / "out.jsonl"
     pipeline = build(ASK)
-    async with open_run(pipeline, numbered(20), RunOptions(output, concurrency=2), settings=settings) as made:
-        going = asyncio.create_task(made.process())
-        await until(lambda: made.progress.made >= 5)
-        await execute(settings, FULL_DISK)
+    options = RunOptions(output, concurrency=2)
+    async with open_run(pipeline, numbered(20), options, settings=settings) as prepared:
+        running = asyncio.create_task(prepared.process())
+        await until(lambda: prepared.progress.made == 5 and model.in_flight == 2)
+        await execute(settings, FILL_DISK)
+        model.release()
         with pytest.raises(StorageError, match="no room left"):
-            await going
-    await execute(settings, ROOM_AGAIN)
-    model.latency = 0.0
+            await running
+    await execute(settings, FREE_DISK)
 
     report = await run(pipeline, numbered(20), settings, output)
 
@@ -400,3 +371,61 @@ async def test_a_database_that_gives_way_ends_the_run_and_the_next_one_finishes_
     assert len(await read_records(settings)) == 20
     assert len({request["body"]["messages"][-1]["content"] for request in model.requests}) == 20
     assert len(model.requests) <= 20 + 2  # no finished call again, only the two that were in flight
+
+
+# --- concurrency
+
+
+class CountsItself(BaseBlock):
+    """Waits 5 ms, and counts how many of these blocks run at once."""
+
+    outputs: ClassVar[list[str]] = ["r"]
+    running: ClassVar[int] = 0
+    peak: ClassVar[int] = 0
+
+    async def execute(self, data: dict[str, Any]) -> dict[str, Any]:
+        cls = type(self)
+        cls.running += 1
+        cls.peak = max(cls.peak, cls.running)
+        await asyncio.sleep(0.005)
+        cls.running -= 1
+        return {"r": 1}
+
+
+@pytest.fixture
+def counting() -> Pipeline:
+    """A pipeline whose only block counts how often it runs at once."""
+    registry = trial_registry()
+    registry.register(CountsItself)
+    CountsItself.running = CountsItself.peak = 0
+    return Pipeline("counting", [{"type": "CountsItself"}], block_registry=registry)
+
+
+@pytest.mark.parametrize(("concurrency", "peak"), [(None, 1), (1, 1), (3, 3)])
+async def test_without_model_calls_records_are_made_one_by_one_unless_asked_otherwise(
+    settings: Settings, counting: Pipeline, concurrency: int | None, peak: int
+) -> None:
+    report = await run(counting, numbered(12), settings, concurrency=concurrency)
+
+    assert report.generated == 12
+    assert CountsItself.peak == peak
+
+
+async def test_with_model_calls_one_record_more_is_in_flight_than_the_model_takes_requests(
+    settings: Settings, model: ModelServer
+) -> None:
+    model.hold_after = 0
+    limited = settings.model_copy(update={"llm_concurrency": 5})
+    async with open_run(build(ASK), numbered(40), settings=limited) as prepared:
+        running = asyncio.create_task(prepared.process())
+        await until(lambda: prepared.progress.in_flight > 1)
+        limits = [state["limit"] for state in prepared.client.concurrency().values()]
+        in_flight = min(max(limits) + 1, 5)
+        await until(lambda: prepared.progress.in_flight == in_flight)
+        await asyncio.sleep(0.05)
+        peak = prepared.progress.in_flight
+        model.release()
+        report = await running
+
+    assert peak == in_flight
+    assert report.generated == 40

@@ -1,4 +1,4 @@
-"""The command line as a process of its own, with a scripted model as its provider."""
+"""The command line as a separate process, with a scripted model as its provider."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
+import penstock
 from support.model_server import ModelServer
+
+_SOURCES = Path(penstock.__file__).parents[1]
+"""Where this process imports penstock from; the command must be the same one."""
+_PASSED_ON = ("PATH", "LANG", "NO_PROXY", "SYSTEMROOT")
 
 
 def environment(model: ModelServer | None, folder: Path) -> dict[str, str]:
-    """What the command sees: nothing of the developer's, and ``model`` if there is one."""
-    kept = {
-        name: os.environ[name] for name in ("PATH", "LANG", "NO_PROXY", "SYSTEMROOT") if name in os.environ
-    }
-    told = {"HOME": str(folder), "DATABASE_PATH": str(folder / "records.db"), "COLUMNS": "100"}
+    """The environment of the process: none of the developer's settings, and ``model`` if there is one."""
+    variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    variables |= {"HOME": str(folder), "DATABASE_PATH": str(folder / "records.db"), "COLUMNS": "100"}
+    variables["PYTHONPATH"] = str(_SOURCES)
     if model is not None:
-        told |= {"LLM_ENDPOINT": model.url, "LLM_MODEL": "gpt-x", "LLM_API_KEY": "sk-secret-0123456789"}
-    return kept | told
+        variables |= {
+            "LLM_ENDPOINT": model.url,
+            "LLM_MODEL": "gpt-x",
+            "LLM_API_KEY": "sk-secret-0123456789",
+        }
+    return variables
 
 
 async def start(*arguments: str | Path, model: ModelServer | None, folder: Path) -> Process:
-    """``penstock`` with these arguments, running in ``folder``."""
+    """Start ``penstock`` with these arguments in ``folder``."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

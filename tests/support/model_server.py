@@ -73,6 +73,8 @@ class ModelServer:
         """The most requests at once; one more is answered with 429."""
         self.refused_formats: set[str] = set()
         """Types of ``response_format`` that are answered with 400: ``json_schema``, ``json_object``."""
+        self.hold_after: int | None = None
+        """How many requests to answer before the others wait for ``release``; None holds none back."""
         self.requests: list[dict[str, Any]] = []
         """What came in: ``body``, ``headers`` (lower-case names) and ``path``."""
         self.in_flight = 0
@@ -85,6 +87,7 @@ class ModelServer:
         self._runner: web.AppRunner | None = None
         self._hung = asyncio.Event()
         self._came = asyncio.Event()
+        self._released = asyncio.Event()
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
@@ -107,6 +110,12 @@ class ModelServer:
             self._came.clear()
             await self._came.wait()
 
+    def release(self) -> None:
+        """Answer the requests that ``hold_after`` held back, and all later ones."""
+        self.hold_after = None
+        self._released.set()
+        self._released = asyncio.Event()
+
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_post("/{path:.*}", self._complete)
@@ -125,6 +134,7 @@ class ModelServer:
         traceback: TracebackType | None,
     ) -> None:
         self._hung.set()
+        self.release()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -133,6 +143,7 @@ class ModelServer:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.requests.append({"body": body, "headers": headers, "path": request.path})
         self._came.set()
+        number = len(self.requests)
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         try:
@@ -140,6 +151,8 @@ class ModelServer:
                 return self._send(refusal(429, "too many requests at once"), body)
             if self.latency:
                 await asyncio.sleep(self.latency)
+            if self.hold_after is not None and number > self.hold_after:
+                await self._released.wait()
             if (body.get("response_format") or {}).get("type") in self.refused_formats:
                 return self._send(refusal(400, "response_format is not supported"), body)
             reply = self.script.popleft() if self.script else self.answer(body)

@@ -1,4 +1,4 @@
-"""Small blocks for trying the engine: ones that note, clash, break, wait and multiply."""
+"""Small blocks for tests: some return, some fail, some wait, some call a model, some multiply."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Note(BaseBlock):
 
 
 class Give(BaseBlock):
-    """Returns ``values`` as they are, whatever ``outputs`` says of them."""
+    """Returns ``values`` unchanged, even those that ``outputs`` does not declare."""
 
     outputs: ClassVar[list[str]] = ["r", "s", "pipeline_output", "assistant"]
 
@@ -49,7 +49,7 @@ class Copy(BaseBlock):
 
 
 class Mutate(BaseBlock):
-    """Spoils everything that it can reach, and keeps what it returned to spoil it later."""
+    """Changes everything that it is given, and later what it returned, to show that states are copied."""
 
     outputs: ClassVar[list[str]] = ["r"]
     kept: ClassVar[list[dict[str, Any]]] = []
@@ -63,9 +63,9 @@ class Mutate(BaseBlock):
             if isinstance(value, dict):
                 value["spoiled"] = True
         data["extra"] = "spoiled"
-        made: dict[str, Any] = {"fine": True}
-        self.kept.append(made)
-        return {"r": made}
+        returned: dict[str, Any] = {"fine": True}
+        self.kept.append(returned)
+        return {"r": returned}
 
 
 class BadBlock(BaseBlock):
@@ -92,7 +92,7 @@ class BoomBlock(BaseBlock):
 
 
 class Odd(BaseBlock):
-    """Returns something that is not a dict, or ends in an unusual way."""
+    """Returns something that is not a dict, or raises something that is not an Exception."""
 
     outputs: ClassVar[list[str]] = ["r"]
 
@@ -102,11 +102,11 @@ class Odd(BaseBlock):
     async def execute(self, data: dict[str, Any]) -> dict[str, Any]:
         match self.kind:
             case "none":
-                return None  # type: ignore[return-value]  # that is the slip
+                return None  # type: ignore[return-value]  # on purpose
             case "list":
-                return ["r"]  # type: ignore[return-value]  # that is the slip
+                return ["r"]  # type: ignore[return-value]  # on purpose
             case "numbers":
-                return {1: "x"}  # type: ignore[dict-item]  # that is the slip
+                return {1: "x"}  # type: ignore[dict-item]  # on purpose
             case "cancelled":
                 raise asyncio.CancelledError
             case "exit":
@@ -122,7 +122,7 @@ class Generator(BaseBlock):
 
     outputs: ClassVar[list[str]] = ["r"]
 
-    async def execute(self, data: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:  # type: ignore[override]  # so
+    async def execute(self, data: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:  # type: ignore[override]  # on purpose
         yield {"r": 1}
 
 
@@ -131,7 +131,7 @@ class Plain(BaseBlock):
 
     outputs: ClassVar[list[str]] = ["r"]
 
-    def execute(self, data: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]  # that is the slip
+    def execute(self, data: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]  # on purpose
         return {"r": 1}
 
 
@@ -156,7 +156,7 @@ class Slow(BaseBlock):
 
 
 class Ask(BaseBlock):
-    """Asks the model for what ``prompt`` and the seed's ``n`` say, into the field ``into``."""
+    """Asks the model ``<prompt> <n>`` with the seed's ``n``; the answer is in the field ``into``."""
 
     outputs: ClassVar[list[str]] = ["answer", "first", "second"]
 
@@ -171,7 +171,7 @@ class Ask(BaseBlock):
 
 
 class Pair(BaseBlock):
-    """Two parts, each a call of its own; only what is named is made again."""
+    """Two parts, one model call each; ``regenerate`` makes only the named ones again."""
 
     outputs: ClassVar[list[str]] = ["left", "right"]
 
@@ -179,8 +179,8 @@ class Pair(BaseBlock):
         return {part: await self._ask(part, 0.0) for part in self.outputs}
 
     async def regenerate(self, data: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
-        named = attempt.targets.items()
-        return {part: await self._ask(part, target.temperature) for part, target in named}
+        targets = attempt.targets.items()
+        return {part: await self._ask(part, target.temperature) for part, target in targets}
 
     async def _ask(self, part: str, temperature: float) -> str:
         answer = await llm.complete([{"role": "user", "content": part}], temperature=temperature)
@@ -188,7 +188,7 @@ class Pair(BaseBlock):
 
 
 class Split(BaseMultiplierBlock):
-    """One child a word of ``text``; fails when there is no ``text``."""
+    """One child for each word of ``text``; fails when there is no ``text``."""
 
     outputs: ClassVar[list[str]] = ["word", "boom"]
     consumes: ClassVar[list[str]] = ["text"]
@@ -198,7 +198,7 @@ class Split(BaseMultiplierBlock):
 
 
 class AskedSplit(BaseMultiplierBlock):
-    """Asks the model for words, one child each."""
+    """Asks the model for words, and makes one child of each."""
 
     outputs: ClassVar[list[str]] = ["word"]
 
@@ -227,7 +227,7 @@ ALL: tuple[type[BaseBlock], ...] = (
 
 
 def trial_registry() -> BlockRegistry:
-    """The built-in blocks, and the ones of this module."""
+    """The built-in blocks and those of this module."""
     registry = BlockRegistry()
     for cls in ALL:
         registry.register(cls)

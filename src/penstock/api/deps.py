@@ -17,7 +17,7 @@ from penstock.entities import ExecutionResult
 from penstock.errors import NotFoundError
 from penstock.gates import GateRegistry
 from penstock.jobs.queue import JobQueue
-from penstock.jobs.resume import Runtime
+from penstock.jobs.runtime import Runtime
 from penstock.settings import Settings
 from penstock.storage.database import Session, Storage
 from penstock.templates import TemplateRegistry

@@ -82,7 +82,7 @@ async def _iter_events(services: Services, job_id: int, last_id: int) -> AsyncIt
         elif time.monotonic() - sent_at >= _HEARTBEAT_SECONDS:
             sent_at = time.monotonic()
             yield KEEPALIVE_COMMENT
-        await services.queue.wait_for_news(_POLL_SECONDS)
+        await services.queue.wait_for_change(_POLL_SECONDS)
 
 
 def _next_event_id(last_id: int, *, ended: bool) -> int:

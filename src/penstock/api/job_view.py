@@ -26,7 +26,7 @@ def view_job(job: Job, services: Services) -> dict[str, Any]:
     running = services.queue.find_running(job.id)
     if running is None:
         return view
-    view["wanted"] = running.wanted
+    view["wanted"] = running.target_status
     view["concurrency"] = services.client.concurrency()
     if (progress := running.progress) is not None:
         left = progress.seconds_left

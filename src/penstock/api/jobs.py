@@ -68,7 +68,7 @@ async def generate_from_file(services: ServicesDep, file: SeedUpload, pipeline_i
     job_id = await services.queue.submit(pipeline_id, file.filename or "", await file.read())
     job = await services.queue.read(job_id)
     while job.status in {JobStatus.QUEUED, JobStatus.RUNNING} and not services.closing.is_set():
-        await services.queue.wait_for_news(_POLL_SECONDS)
+        await services.queue.wait_for_change(_POLL_SECONDS)
         job = await services.queue.read(job_id)
     counts = {"total": job.total_seeds, "success": job.records_generated, "failed": job.records_failed}
     return Json({**counts, "job_id": job_id})

@@ -1,4 +1,4 @@
-"""The commands. Each lives in a module of its own, which is imported when the command is called."""
+"""The command line: one module a command, imported only when the command is called, so that help is fast."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import click
 
 from penstock import __version__
+from penstock.cli.output import ExitStatus, print_message
 from penstock.errors import PipelineError
 
 _EXAMPLES = """\b
@@ -22,17 +23,17 @@ Examples:
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("penstock.cli.demo", "Make a small dataset with the embedded model, and show it."),
     "run": ("penstock.cli.run", "Run a pipeline over seeds; records stream to a file."),
-    "validate": ("penstock.cli.validate", "Check a pipeline, and seeds against it, without a model call."),
+    "validate": ("penstock.cli.validate", "Check a pipeline, and seeds against it, without calling a model."),
     "export": ("penstock.cli.export", "Write a run's records as a training-ready dataset."),
-    "blocks": ("penstock.cli.listing", "List the blocks and gates, or show one with its settings."),
-    "templates": ("penstock.cli.listing", "List the ready-made pipelines, or print one."),
-    "doctor": ("penstock.cli.doctor", "Say what is set up, what is missing and how to mend it."),
+    "blocks": ("penstock.cli.blocks", "List the blocks and gates, or show one with its settings."),
+    "templates": ("penstock.cli.templates", "List the ready-made pipelines, or print one."),
+    "doctor": ("penstock.cli.doctor", "Show what is set up, what is missing and how to fix it."),
     "serve": ("penstock.cli.serve", "Start the HTTP service."),
 }
 
 
 class _Commands(click.Group):
-    """A group that knows its commands' names and one-line helps without importing them."""
+    """A group that lists its commands without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -56,30 +57,27 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="penstock")
 def penstock() -> None:
-    """LLM generation that can be trusted: pipelines of blocks, held to gates, healed and traced.
+    """LLM generation that can be trusted: pipelines of blocks, checked by gates, healed and traced.
 
-    Exit status: 0 all is well; 1 some records failed, or a check found something; 2 the command or its input
-    is wrong; 130 interrupted.
+    Exit status: 0 success; 1 some records failed, or a check found an error; 2 the command, its input or the
+    setup cannot be used; 130 interrupted.
     """
 
 
 def main() -> None:
-    """Run the command line; a failure is one sentence on standard error, never a traceback."""
+    """Run the command line; an error is one sentence on standard error."""
     try:
         sys.exit(penstock.main(prog_name="penstock", standalone_mode=False))
-    except click.exceptions.Abort:
-        click.echo("Interrupted.", err=True)
-        sys.exit(130)
-    except KeyboardInterrupt:
-        click.echo("Interrupted.", err=True)
-        sys.exit(130)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print_message("Interrupted.")
+        sys.exit(ExitStatus.INTERRUPTED)
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        sys.exit(ExitStatus.BAD_INPUT)
     except PipelineError as error:
-        click.echo(f"Error: {error.message}", err=True)
-        sys.exit(2)
+        print_message(f"Error: {error.message}")
+        sys.exit(ExitStatus.BAD_INPUT)
     except BrokenPipeError:
-        # Whoever read our output has seen enough, as with `penstock blocks | head`.
+        # The reader of the output has closed it, as in `penstock blocks | head`.
         sys.stderr.close()
-        sys.exit(0)
+        sys.exit(ExitStatus.OK)

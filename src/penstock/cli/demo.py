@@ -11,14 +11,11 @@ import click
 import orjson
 
 from penstock.cli.output import (
-    FOUND,
-    INTERRUPTED,
-    WELL,
-    describe_model,
-    duration,
+    ExitStatus,
+    format_duration,
     json_option,
     print_json,
-    say,
+    print_message,
 )
 
 if TYPE_CHECKING:
@@ -37,13 +34,13 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLES)
-@click.option("--fresh", is_flag=True, help="Ask the model anew, instead of showing what is there.")
+@click.option("--fresh", is_flag=True, help="Call the model again, instead of showing the existing records.")
 @json_option
 def demo(fresh: bool, as_json: bool) -> None:
     """Turn 25 sentences into questions and answers with the embedded model: no key, no network.
 
-    The model is small and often wrong. Gates hold every answer to its sentence, ask again where they find
-    fault, and refuse what does not become right; so what is left can be trusted. Records go to demo/qa.jsonl.
+    The model is small and often wrong. Gates compare every answer with its sentence; a wrong answer is
+    generated again, and refused if it stays wrong. Records go to demo/qa.jsonl.
     """
     from penstock.cli.loading import EXAMPLE_SEEDS, load_pipeline, load_seeds
     from penstock.cli.run import run_to_end
@@ -52,7 +49,7 @@ def demo(fresh: bool, as_json: bool) -> None:
     from penstock.settings import get_settings
 
     mode = JournalMode.FRESH if fresh else JournalMode.NORMAL
-    say(describe_model(get_settings()))
+    print_message(get_settings().model_line)
     with load_seeds(EXAMPLE_SEEDS, _TEMPLATE) as seeds:
         options = RunOptions(output=_OUTPUT, mode=mode, overwrite=True)
         report, interrupted = run_to_end(load_pipeline(_TEMPLATE), seeds, options)
@@ -60,7 +57,9 @@ def demo(fresh: bool, as_json: bool) -> None:
         print_json(report.to_dict())
     else:
         _show(report)
-    sys.exit(INTERRUPTED if interrupted else FOUND if report.error else WELL)
+    if interrupted:
+        sys.exit(ExitStatus.INTERRUPTED)
+    sys.exit(ExitStatus.INCOMPLETE if report.error else ExitStatus.OK)
 
 
 def _show(report: RunReport) -> None:
@@ -82,8 +81,8 @@ def _accepted_table(lines: Iterator[dict[str, Any]]) -> Any:
         table.add_column(heading, overflow="fold")
     table.add_column("Attempts", justify="right")
     for line in lines:
-        made = line["accumulated_state"]["generated"]
-        texts = (made["question"], made["answer"], line["metadata"]["text"])
+        generated = line["accumulated_state"]["generated"]
+        texts = (generated["question"], generated["answer"], line["metadata"]["text"])
         table.add_row(*map(escape, texts), str(line["attempts"]))
     return table
 
@@ -94,40 +93,39 @@ def _refused_table(lines: Iterator[dict[str, Any]]) -> Any:
 
     table = Table(title="\nRefused", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("Sentence", overflow="fold", ratio=2)
-    table.add_column("Last try, and what the gates found", overflow="fold", ratio=3)
+    table.add_column("Last attempt, and what the gates found", overflow="fold", ratio=3)
     for line in lines:
-        table.add_row(escape(line["metadata"].get("text", "")), _last_fault(line))
+        table.add_row(escape(line["metadata"].get("text", "")), _describe_last_attempt(line))
     return table
 
 
-def _last_fault(line: dict[str, Any]) -> str:
-    """The last attempt's question and answer, and its findings; or the error, when there was no attempt."""
+def _describe_last_attempt(line: dict[str, Any]) -> str:
+    """The last attempt's question and answer with the findings; the error if there was no attempt."""
     from rich.markup import escape
 
     if not line["tries"]:
         return escape(str(line["error"]["error"]))
     last = line["tries"][-1]
-    made = last.get("parts", {}).get("generated", {})
-    tried = " | ".join(str(value) for value in made.values()) if isinstance(made, dict) else str(made)
-    found = "; ".join(finding["message"] for finding in last["findings"])
-    return f"{escape(tried)}\n[dim]{escape(found)}[/dim]"
+    answer = last.get("parts", {}).get("generated", {})
+    text = " | ".join(str(value) for value in answer.values()) if isinstance(answer, dict) else str(answer)
+    findings = "; ".join(finding["message"] for finding in last["findings"])
+    return f"{escape(text)}\n[dim]{escape(findings)}[/dim]"
 
 
 def _show_figures(console: Console, report: RunReport) -> None:
     usage = report.usage
-    spent = usage.input_tokens + usage.output_tokens
     console.print(
         f"\n{report.generated} of {report.generated + report.failed} sentences became a record"
-        f" · {spent:,} tokens in {usage.llm_calls} calls"
-        f" · {duration(report.seconds)}"
-        + (" (already there; --fresh asks the model again)" if not report.new else "")
+        f" · {usage.total_tokens:,} tokens in {usage.llm_calls} calls"
+        f" · {format_duration(report.seconds)}"
+        + (" (from an earlier run; --fresh calls the model again)" if not report.new else "")
     )
     if report.error is not None:
         console.print(f"Stopped: {report.error}", markup=False)
     console.print(f"Records: {report.output}")
     if report.failed_output is not None:
         console.print(f"Refused, with every attempt: {report.failed_output}")
-    console.print('\nNext: your own sentences, one a line as {"text": …} in facts.jsonl:')
+    console.print('\nNext: your own sentences, one per line as {"text": …} in facts.jsonl:')
     console.print(f"  penstock run {_TEMPLATE} facts.jsonl -o questions.jsonl", style="bold")
     console.print("or as chat messages for training:")
     console.print(

@@ -10,7 +10,7 @@ from typing import Literal
 
 import click
 
-from penstock.cli.output import FOUND, WELL, describe_model, json_option, print_json
+from penstock.cli.output import ExitStatus, json_option, print_json
 from penstock.errors import PipelineError
 from penstock.settings import Settings, get_settings
 
@@ -25,7 +25,7 @@ Examples:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One thing that penstock needs, and how it stands."""
+    """One thing that penstock needs, and whether it is there."""
 
     name: str
     state: State
@@ -36,53 +36,54 @@ class Diagnostic:
 @click.option("--ask", is_flag=True, help="Ask the configured model one question as well.")
 @json_option
 def doctor(ask: bool, as_json: bool) -> None:
-    """Say what is set up, what is missing, and the line that mends it."""
+    """Show what is set up, what is missing, and the command that fixes it."""
     settings = get_settings()
-    facts = [*_look(settings)]
+    diagnostics = [*_check_all(settings)]
     if ask:
-        facts.append(asyncio.run(_ask(settings)))
+        diagnostics.append(asyncio.run(_ask_model(settings)))
     if as_json:
-        print_json([asdict(fact) for fact in facts])
+        print_json([asdict(diagnostic) for diagnostic in diagnostics])
     else:
-        for fact in facts:
-            click.echo(f"{fact.state:<12}{fact.name:<20}{fact.message}")
-    sys.exit(FOUND if any(fact.state == "missing" for fact in facts) else WELL)
+        for diagnostic in diagnostics:
+            click.echo(f"{diagnostic.state:<12}{diagnostic.name:<20}{diagnostic.message}")
+    is_missing = any(diagnostic.state == "missing" for diagnostic in diagnostics)
+    sys.exit(ExitStatus.INCOMPLETE if is_missing else ExitStatus.OK)
 
 
-def _look(settings: Settings) -> Iterator[Diagnostic]:
+def _check_all(settings: Settings) -> Iterator[Diagnostic]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Diagnostic("Python", "found", version)
-    yield Diagnostic("Model", "found", describe_model(settings).removeprefix("Model: "))
-    yield from _look_at_embedded(settings)
-    yield asyncio.run(_look_at_database(settings))
-    yield from _look_at_blocks()
+    yield Diagnostic("Model", "found", settings.model_line.removeprefix("Model: "))
+    yield from _check_embedded_model(settings)
+    yield asyncio.run(_check_database(settings))
+    yield from _check_blocks()
 
 
-def _look_at_embedded(settings: Settings) -> Iterator[Diagnostic]:
-    """The embedded model's pieces; with another model configured, none of them is needed."""
+def _check_embedded_model(settings: Settings) -> Iterator[Diagnostic]:
+    """The parts of the embedded model; with another model configured, none of them is needed."""
     from penstock.llm import embedded
 
-    for fact in embedded.check(settings):
-        state: State = "found" if fact.ok else "unavailable" if settings.model_configured else "missing"
+    for part in embedded.check(settings):
+        state: State = "found" if part.ok else "unavailable" if settings.model_configured else "missing"
         yield Diagnostic(
-            f"Embedded {fact.name}", state, fact.seen if fact.ok else f"{fact.seen}: {fact.advice}"
+            f"Embedded {part.name}", state, part.seen if part.ok else f"{part.seen}: {part.advice}"
         )
 
 
-async def _look_at_database(settings: Settings) -> Diagnostic:
+async def _check_database(settings: Settings) -> Diagnostic:
     from penstock.storage.database import Storage
 
     try:
         where = settings.database_url or settings.database_path
         if settings.database_url is None and not settings.database_path.exists():
-            return Diagnostic("Database", "found", f"{settings.database_path} will be made by the first run")
+            return Diagnostic("Database", "found", f"{settings.database_path} is created by the first run")
         async with Storage(where) as storage:
             return Diagnostic("Database", "found", storage.name)
     except PipelineError as error:
         return Diagnostic("Database", "missing", error.message)
 
 
-def _look_at_blocks() -> Iterator[Diagnostic]:
+def _check_blocks() -> Iterator[Diagnostic]:
     from penstock.blocks.registry import default_registry
 
     registry = default_registry()
@@ -91,7 +92,7 @@ def _look_at_blocks() -> Iterator[Diagnostic]:
         yield Diagnostic("Blocks", "missing", f"{error['file']}: {error['error']}")
 
 
-async def _ask(settings: Settings) -> Diagnostic:
+async def _ask_model(settings: Settings) -> Diagnostic:
     from penstock import llm
 
     try:

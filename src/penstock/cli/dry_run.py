@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from penstock.cli.output import money, print_json
+from penstock.cli.output import format_money, print_json
 from penstock.settings import get_settings
 
 if TYPE_CHECKING:
@@ -16,48 +16,49 @@ if TYPE_CHECKING:
     from penstock.seeds import SeedSource
     from penstock.workflow import Pipeline
 
-_SHOWN = 2
+_SHOWN_SEEDS = 2
 """How many seeds' prompts are printed."""
-_REHEARSED = 50
-"""How many seeds the estimate is judged by."""
+_SAMPLED_SEEDS = 50
+"""How many seeds the estimate is based on."""
 
 
 def show_dry_run(pipeline: Pipeline, seeds: SeedSource, *, limit: int | None, as_json: bool) -> None:
-    """Print the prompts of the first seeds, and what the whole run would take; no model is asked."""
+    """Print the prompts of the first seeds and an estimate of the whole run; no model is called."""
     from penstock.jobs.dry_run import estimate
 
-    rehearsals = asyncio.run(_rehearse(pipeline, seeds))
-    records = min(limit or 10**12, seeds.total if seeds.total is not None else len(rehearsals))
-    expected = estimate(pipeline, rehearsals, records, get_settings())
+    dry_runs = asyncio.run(_run_samples(pipeline, seeds))
+    records = min(limit or 10**12, seeds.total if seeds.total is not None else len(dry_runs))
+    expected = estimate(pipeline, dry_runs, records, get_settings())
     if as_json:
-        shown = [asdict(rehearsal) for rehearsal in rehearsals[:_SHOWN]]
+        shown = [asdict(sample) for sample in dry_runs[:_SHOWN_SEEDS]]
         print_json({"seeds": shown, "estimate": asdict(expected)})
         return
-    for number, rehearsal in enumerate(rehearsals[:_SHOWN], start=1):
-        _show(number, rehearsal)
+    for number, sample in enumerate(dry_runs[:_SHOWN_SEEDS], start=1):
+        _show_prompts(number, sample)
     click.echo(
         f"{expected.records} records: {expected.calls} calls"
         + (f" (at most {expected.most_calls} with healing)" if expected.most_calls > expected.calls else "")
         + f", about {expected.input_tokens:,} tokens in and at most {expected.most_output_tokens:,} out"
-        + f", at most {money(expected.most_cost)}."
+        + f", at most {format_money(expected.most_cost)}."
     )
 
 
-async def _rehearse(pipeline: Pipeline, seeds: SeedSource) -> list[DryRun]:
+async def _run_samples(pipeline: Pipeline, seeds: SeedSource) -> list[DryRun]:
     from penstock.jobs.dry_run import dry_run
 
     settings = get_settings()
-    return [await dry_run(pipeline, variables, settings) for variables in seeds.head(_REHEARSED)]
+    return [await dry_run(pipeline, variables, settings) for variables in seeds.head(_SAMPLED_SEEDS)]
 
 
-def _show(number: int, rehearsal: DryRun) -> None:
-    for prompt in rehearsal.prompts:
-        heat = "" if prompt.temperature is None else f", temperature {prompt.temperature}"
+def _show_prompts(number: int, sample: DryRun) -> None:
+    for prompt in sample.prompts:
+        temperature = "" if prompt.temperature is None else f", temperature {prompt.temperature}"
         click.secho(
-            f"Seed {number}, step {prompt.step}: {prompt.block_type} asks {prompt.model}{heat}", bold=True
+            f"Seed {number}, step {prompt.step}: {prompt.block_type} asks {prompt.model}{temperature}",
+            bold=True,
         )
         for message in prompt.messages:
             click.echo(f"  {message['role']}: " + str(message["content"]).replace("\n", "\n    "))
-    if rehearsal.stopped is not None:
-        click.echo(f"  (what follows depends on answers: {rehearsal.stopped})")
+    if sample.stopped is not None:
+        click.echo(f"  (the following prompts depend on answers: {sample.stopped})")
     click.echo()

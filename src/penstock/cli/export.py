@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.cli.output import FOUND, WELL, json_option, print_json, say
+from penstock.cli.output import ExitStatus, json_option, pluralize, print_json, print_message
 from penstock.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Examples:
     metavar="FIELD=PATH",
     help="Take FIELD from PATH, such as generated.answer.",
 )
-@click.option("--status", multiple=True, help="Only records in this state; may be given more than once.")
+@click.option("--status", multiple=True, help="Only records with this status; may be given more than once.")
 @json_option
 def export(
     source: str | None,
@@ -53,19 +53,19 @@ def export(
     """Write the records of SOURCE as a training-ready dataset.
 
     SOURCE is a run's output file, or a job's number; without it, the newest job. A folder gets the data, a
-    card that says how it was made, and the pipeline. Failed and rejected records are left out unless --status
-    asks for them.
+    card that says how they were made, and the pipeline. Failed and rejected records are left out unless
+    --status asks for them.
     """
-    from penstock.cli.run import run_async
+    from penstock.cli.event_loop import run_async
 
     report = run_async(_export(source, output, form, _read_mapping(mapping), status))
     if as_json:
         print_json(report)
     else:
-        say(f"{report['rows']} {'record' if report['rows'] == 1 else 'records'} as {form}: {report['path']}")
+        print_message(f"{pluralize(report['rows'], 'record')} as {form}: {report['path']}")
     if not report["rows"]:
-        say("Nothing was exported: the job has no record in these states.")
-    sys.exit(WELL if report["rows"] else FOUND)
+        print_message("Nothing was exported: the job has no record with these statuses.")
+    sys.exit(ExitStatus.OK if report["rows"] else ExitStatus.INCOMPLETE)
 
 
 def _read_mapping(pairs: tuple[str, ...]) -> dict[str, str] | None:

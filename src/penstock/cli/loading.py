@@ -1,4 +1,4 @@
-"""From the words on the command line to pipelines and seeds."""
+"""Find the pipelines and seeds that the arguments of a command name."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from penstock.workflow import Pipeline
 
 EXAMPLE_SEEDS = "examples"
-"""The word that stands for a template's own example seeds."""
+"""The argument that means a template's own example seeds."""
 
 
 def find_definition(name: str) -> tuple[dict[str, Any], str | None]:
-    """The definition that a file or a template's name stands for, and the file's text.
+    """The definition in a file or of a template, and the file's text (None for a template).
 
     Raises BadInputError when it is neither.
     """
@@ -37,7 +37,7 @@ def find_definition(name: str) -> tuple[dict[str, Any], str | None]:
 
 
 def load_pipeline(name: str) -> Pipeline:
-    """The pipeline that a file or a template's name stands for; raises DefinitionError."""
+    """The pipeline in a file or of a template; raises DefinitionError or BadInputError."""
     from penstock.workflow import Pipeline
 
     definition, _ = find_definition(name)
@@ -45,7 +45,10 @@ def load_pipeline(name: str) -> Pipeline:
 
 
 def load_seeds(name: str, pipeline: str) -> SeedSource:
-    """The seeds of a file, of standard input, or the examples of the template ``pipeline``."""
+    """The seeds of a file, of standard input (``-``), or the examples of the template ``pipeline``.
+
+    Raises BadInputError.
+    """
     from penstock.seeds import SeedSource, open_seeds
 
     if name == EXAMPLE_SEEDS and not Path(name).exists():

@@ -1,4 +1,4 @@
-"""A run's live progress on a terminal, and a line now and then where there is none."""
+"""A run's progress: a live bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from penstock.cli.output import duration, money
+from penstock.cli.output import format_duration, format_money
 from penstock.jobs.runs import Run
 
-_TICK = 0.2
-_LINE_EVERY = 5.0
-"""Seconds between two lines where the output is no terminal."""
+_REFRESH_SECONDS = 0.2
+"""Time between two updates of the bar."""
+_LINE_SECONDS = 5.0
+"""Time between two lines where the output is not a terminal."""
 
 
 @asynccontextmanager
 async def show_progress(run: Run, *, quiet: bool = False) -> AsyncIterator[None]:
-    """Show how the run goes while the ``async with`` lasts."""
+    """Show the run's progress inside the ``async with``."""
     console = Console(stderr=True)
     if quiet:
         yield
@@ -41,39 +42,40 @@ async def _show_bar(run: Run, console: Console) -> None:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[facts]}"),
+        TextColumn("{task.fields[details]}"),
         console=console,
         transient=False,
     ) as bar:
-        task = bar.add_task(run.name, total=run.progress.total, facts="")
+        task = bar.add_task(run.name, total=run.progress.total, details="")
         try:
             while True:
-                bar.update(task, completed=round(run.progress.seeds_done, 1), facts=_facts(run))
-                await asyncio.sleep(_TICK)
+                bar.update(task, completed=round(run.progress.seeds_done, 1), details=_format_details(run))
+                await asyncio.sleep(_REFRESH_SECONDS)
         finally:
-            bar.update(task, completed=round(run.progress.seeds_done, 1), facts=_facts(run))
+            bar.update(task, completed=round(run.progress.seeds_done, 1), details=_format_details(run))
 
 
 async def _print_lines(run: Run, console: Console) -> None:
     while True:
-        await asyncio.sleep(_LINE_EVERY)
+        await asyncio.sleep(_LINE_SECONDS)
         progress = run.progress
         total = f" of {progress.total}" if progress.total else ""
+        seeds = f"{progress.seeds_done:.0f}{total} seeds"
         stamp = time.strftime("%H:%M:%S")
-        console.print(f"{stamp}  {progress.seeds_done:.0f}{total} seeds, {_facts(run)}", highlight=False)
+        console.print(f"{stamp}  {seeds}, {_format_details(run)}", highlight=False)
 
 
-def _facts(run: Run) -> str:
+def _format_details(run: Run) -> str:
     progress = run.progress
-    facts = [f"{progress.rate:.1f}/s", f"{progress.usage.total_tokens:,} tokens"]
+    details = [f"{progress.rate:.1f}/s", f"{progress.usage.total_tokens:,} tokens"]
     if progress.usage.cost != 0:
-        facts.append(money(progress.usage.cost))
+        details.append(format_money(progress.usage.cost))
     if progress.failed:
-        facts.append(f"{progress.failed} refused or failed")
+        details.append(f"{progress.failed} refused or failed")
     limits = run.client.concurrency().values()
     if limits:
-        asked, limit = sum(held["in_flight"] for held in limits), sum(held["limit"] for held in limits)
-        facts.append(f"{asked} of {limit} calls in flight")
+        calls, limit = (sum(model[name] for model in limits) for name in ("in_flight", "limit"))
+        details.append(f"{calls} of {limit} calls in flight")
     if progress.seconds_left is not None:
-        facts.append(f"{duration(progress.seconds_left)} left")
-    return " · ".join(facts)
+        details.append(f"{format_duration(progress.seconds_left)} left")
+    return " · ".join(details)

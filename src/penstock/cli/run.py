@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from penstock.cli.event_loop import run_async
 from penstock.cli.output import (
-    FOUND,
-    INTERRUPTED,
-    WELL,
-    describe_model,
-    duration,
+    ExitStatus,
+    format_duration,
+    format_money,
     json_option,
-    money,
+    pluralize,
     print_json,
-    say,
+    print_message,
 )
 from penstock.errors import BadInputError
 from penstock.settings import get_settings
 
 if TYPE_CHECKING:
-    from penstock.jobs.runs import Run, RunOptions, RunReport
+    from penstock.jobs.options import RunOptions
+    from penstock.jobs.runs import Run, RunReport
     from penstock.seeds import SeedSource
     from penstock.workflow import Pipeline
-
-_COLLECTOR = (50_000, 20, 50)
-"""Thresholds of the three generations."""
 
 _EXAMPLES = """\b
 Examples:
@@ -46,119 +42,110 @@ Examples:
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arguments:
+    """The arguments and options of ``penstock run``."""
+
+    pipeline: str
+    seeds: str
+    output: Path | None
+    limit: int | None
+    concurrency: int | None
+    fresh: bool
+    replay: bool
+    retry_failed: bool
+    dry_run: bool
+    overwrite: bool
+    quiet: bool
+    as_json: bool
+
+    def to_run_options(self) -> RunOptions:
+        """How the run is to be made."""
+        from penstock.jobs.options import RunOptions
+        from penstock.llm import JournalMode
+
+        mode = JournalMode.FRESH if self.fresh else JournalMode.NORMAL
+        if self.replay:
+            mode = JournalMode.REPLAY
+        return RunOptions(
+            output=self.output,
+            limit=self.limit,
+            concurrency=self.concurrency,
+            mode=mode,
+            retry_failed=self.retry_failed,
+            overwrite=self.overwrite,
+        )
+
+
 @click.command(epilog=_EXAMPLES)
 @click.argument("pipeline")
 @click.argument("seeds")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where records go (JSONL)."
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file for the records (JSONL).",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Make only this many records, as a preview.")
 @click.option("--concurrency", type=click.IntRange(min=1), help="Records in flight at once.")
-@click.option("--fresh", is_flag=True, help="Ignore the journal: ask for everything anew.")
+@click.option("--fresh", is_flag=True, help="Ignore the journal: make every model call again.")
 @click.option(
-    "--replay", is_flag=True, help="Use only the journal: no model is asked, the result is the same."
+    "--replay", is_flag=True, help="Use only the journal: no model is called, the result is the same."
 )
-@click.option("--retry-failed", is_flag=True, help="Make just the records again that failed before.")
+@click.option("--retry-failed", is_flag=True, help="Make only the failed records again.")
 @click.option("--dry-run", is_flag=True, help="Show the first prompts and an estimate; call no model.")
-@click.option("--overwrite", is_flag=True, help="Write over an output file that is not from a run.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("--overwrite", is_flag=True, help="Replace an output file that is not from a run.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @json_option
-def run(
-    pipeline: str,
-    seeds: str,
-    output: Path | None,
-    limit: int | None,
-    concurrency: int | None,
-    fresh: bool,
-    replay: bool,
-    retry_failed: bool,
-    dry_run: bool,
-    overwrite: bool,
-    quiet: bool,
-    as_json: bool,
-) -> None:
+def run(**arguments: Any) -> None:
     """Run PIPELINE (a YAML file, or a template's name) over SEEDS (json, jsonl, csv, parquet, md, or -).
 
-    Records stream to the output file as they finish; those that gates refuse, or that fail, go beside it as
-    NAME.failed.jsonl. Killed at any moment and started again, it goes on where it was: no record twice, none
-    missing, no finished model call paid for again. Ctrl-C once finishes what is in flight, twice stops at
-    once. For SEEDS, "examples" stands for the seeds that a template brings along.
+    Records are appended to the output file as they finish; records that gates refuse, or that fail, go to
+    NAME.failed.jsonl beside it. Killed and started again, the same command continues: no record twice, none
+    missing, no finished model call paid for again. Ctrl-C once finishes the records in flight, twice stops at
+    once. The SEEDS "examples" are the seeds that a template includes.
     """
     from penstock.cli.loading import load_pipeline, load_seeds
-    from penstock.jobs.runs import RunOptions
-    from penstock.llm import JournalMode
 
-    if fresh and replay:
+    given = _Arguments(**arguments)
+    if given.fresh and given.replay:
         raise click.UsageError("--fresh and --replay exclude each other.")
-    made = load_pipeline(pipeline)
-    with load_seeds(seeds, pipeline) as source:
-        if dry_run:
+    pipeline = load_pipeline(given.pipeline)
+    with load_seeds(given.seeds, given.pipeline) as seeds:
+        if given.dry_run:
             from penstock.cli.dry_run import show_dry_run
 
-            show_dry_run(made, source, limit=limit, as_json=as_json)
+            show_dry_run(pipeline, seeds, limit=given.limit, as_json=given.as_json)
             return
-        if output is None:
-            raise click.UsageError("Say where the records go: -o records.jsonl")
-        _refuse_input(output, pipeline, seeds)
-        options = RunOptions(
-            output=output,
-            limit=limit,
-            concurrency=concurrency,
-            mode=JournalMode.FRESH if fresh else JournalMode.REPLAY if replay else JournalMode.NORMAL,
-            retry_failed=retry_failed,
-            overwrite=overwrite,
-        )
-        if not quiet:
-            say(describe_model(get_settings()))
-        report, interrupted = run_to_end(made, source, options, quiet=quiet)
-    if as_json:
+        _check_output(given)
+        if not given.quiet:
+            print_message(get_settings().model_line)
+        report, interrupted = run_to_end(pipeline, seeds, given.to_run_options(), quiet=given.quiet)
+    if given.as_json:
         print_json(report.to_dict())
-    elif not quiet:
-        _summarise(report)
+    elif not given.quiet:
+        _summarize(report)
     if interrupted:
-        say(f"Interrupted; the same command goes on from here ({_rest(report)}).")
-        sys.exit(INTERRUPTED)
-    sys.exit(FOUND if report.failed or report.error else WELL)
-
-
-def _refuse_input(output: Path, *inputs: str) -> None:
-    """What is read must not be written over, whatever --overwrite says."""
-    for name in inputs:
-        if output.exists() and Path(name).exists() and output.samefile(name):
-            raise BadInputError(f"{output} is read by this run; choose another name for its records.")
+        kept = pluralize(report.generated + report.failed, "record")
+        print_message(f"Interrupted; run the same command again to continue ({kept} saved).")
+        sys.exit(ExitStatus.INTERRUPTED)
+    sys.exit(ExitStatus.INCOMPLETE if report.failed or report.error else ExitStatus.OK)
 
 
 def run_to_end(
     pipeline: Pipeline, seeds: SeedSource, options: RunOptions, *, quiet: bool = False
 ) -> tuple[RunReport, bool]:
     """Run with live progress; the report, and whether the user interrupted."""
-    outcome: tuple[RunReport, bool] = run_async(_run(pipeline, seeds, options, quiet=quiet))
-    return outcome
+    return run_async(_run(pipeline, seeds, options, quiet=quiet))
 
 
-def run_async(work: Any) -> Any:
-    """Run a coroutine on the fastest event loop there is, with a collector that looks at garbage less often.
-
-    A run makes many small objects that are freed by their count; looking through them for cycles, at Python's
-    default pace, takes a tenth of a run's time.
-    """
-    _show_logs(debug=get_settings().debug)
-    gc.freeze()
-    gc.set_threshold(*_COLLECTOR)
-    try:
-        import uvloop
-    except ImportError:  # Windows
-        return asyncio.run(work)
-    return uvloop.run(work)
-
-
-def _show_logs(*, debug: bool) -> None:
-    """What happens is told by progress, tables and files; the log itself is for whoever asks by DEBUG."""
-    log = logging.getLogger("penstock")
-    log.propagate = False
-    log.handlers = [logging.StreamHandler() if debug else logging.NullHandler()]
-    log.setLevel(logging.DEBUG if debug else logging.CRITICAL)
-    log.handlers[0].setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] %(name)s: %(message)s"))
+def _check_output(given: _Arguments) -> None:
+    """Refuse to replace a file that the run reads, whatever --overwrite says."""
+    if given.output is None:
+        raise click.UsageError("Name a file for the records: -o records.jsonl")
+    for name in (given.pipeline, given.seeds):
+        if given.output.exists() and Path(name).exists() and given.output.samefile(name):
+            raise BadInputError(f"{given.output} is read by this run; choose another file for its records.")
 
 
 async def _run(
@@ -167,58 +154,59 @@ async def _run(
     from penstock.cli.progress import show_progress
     from penstock.jobs.runs import open_run
 
-    async with open_run(pipeline, seeds, options) as made:
-        if made.resumed and not quiet:
-            say(f"Going on: {made.progress.records} records are there already.")
-        with _interruptible(made) as interruptions:
-            async with show_progress(made, quiet=quiet):
-                report = await made.process()
-        return report, bool(interruptions)
+    async with open_run(pipeline, seeds, options) as prepared:
+        if prepared.resumed and not quiet:
+            count = pluralize(prepared.progress.records, "record")
+            print_message(f"Continuing an earlier run, which has made {count}.")
+        with _stop_on_signals(prepared) as signals:
+            async with show_progress(prepared, quiet=quiet):
+                report = await prepared.process()
+        return report, bool(signals)
 
 
 @contextmanager
-def _interruptible(run: Run) -> Iterator[list[int]]:
-    """Ctrl-C once ends the run when what is in flight has finished, twice at once."""
-    loop = asyncio.get_running_loop()
-    pressed: list[int] = []
+def _stop_on_signals(run: Run) -> Iterator[list[signal.Signals]]:
+    """Finish the records in flight at the first Ctrl-C or SIGTERM, and end at once at the second.
 
-    def interrupt() -> None:
-        pressed.append(signal.SIGINT)
-        if len(pressed) == 1:
-            say(f"Finishing {run.progress.in_flight} records in flight; Ctrl-C again stops at once.")
+    Yields the signals that have been received.
+    """
+    loop = asyncio.get_running_loop()
+    received: list[signal.Signals] = []
+
+    def interrupt(number: signal.Signals) -> None:
+        received.append(number)
+        if len(received) == 1:
+            in_flight = pluralize(run.progress.in_flight, "record")
+            print_message(f"Finishing {in_flight} in flight; Ctrl-C again stops at once.")
             run.stop()
         else:
             run.cancel()
 
-    signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+    handled: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
     try:
-        for number in signals:
-            loop.add_signal_handler(number, interrupt)
-    except NotImplementedError:  # Windows: the second Ctrl-C ends the process, and the next run goes on
-        signals = ()
+        for number in handled:
+            loop.add_signal_handler(number, interrupt, number)
+    except NotImplementedError:  # Windows: Ctrl-C ends the process, and the next run continues
+        handled = ()
     try:
-        yield pressed
+        yield received
     finally:
-        for number in signals:
+        for number in handled:
             loop.remove_signal_handler(number)
 
 
-def _summarise(report: RunReport) -> None:
+def _summarize(report: RunReport) -> None:
     usage = report.usage
-    say(
-        f"{report.generated} {'record' if report.generated == 1 else 'records'}"
+    print_message(
+        pluralize(report.generated, "record")
         + (f", {report.failed} refused or failed" if report.failed else "")
-        + f" · {usage.input_tokens:,} + {usage.output_tokens:,} tokens, {money(usage.cost)}"
-        + f" · {report.calls} {'call' if report.calls == 1 else 'calls'}"
+        + f" · {usage.input_tokens:,} + {usage.output_tokens:,} tokens, {format_money(usage.cost)}"
+        + f" · {pluralize(report.calls, 'call')}"
         + (f", {report.journal_hits} more from the journal" if report.journal_hits else "")
-        + f" · {duration(report.seconds)}"
+        + f" · {format_duration(report.seconds)}"
     )
     if report.error:
-        say(f"Stopped: {report.error}")
-    say(f"Records: {report.output}")
+        print_message(f"Stopped: {report.error}")
+    print_message(f"Records: {report.output}")
     if report.failed_output:
-        say(f"Refused or failed, with what was wrong: {report.failed_output}")
-
-
-def _rest(report: RunReport) -> str:
-    return f"{report.generated + report.failed} records are kept"
+        print_message(f"Refused or failed, with the reasons: {report.failed_output}")

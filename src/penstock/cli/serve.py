@@ -15,7 +15,7 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLES)
-@click.option("--host", help="The address to listen at [HOST, else 127.0.0.1].")
+@click.option("--host", help="The address to listen on [HOST, else 127.0.0.1].")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 takes a free one [PORT, else 8000].")
 def serve(host: str | None, port: int | None) -> None:
     """Start the HTTP service: the API under /api, its description at /docs, the web page at /."""

@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from penstock.cli.output import FOUND, WELL, json_option, print_json, say
+from penstock.cli.output import ExitStatus, json_option, pluralize, print_json, print_message
 
 _SAMPLED_SEEDS = 1000
-"""How many seeds are held against the templates' variables."""
+"""How many seeds are checked for the variables that the pipeline needs."""
 
 _EXAMPLES = """\b
 Examples:
@@ -24,9 +24,9 @@ Examples:
 @click.argument("seeds", required=False)
 @json_option
 def validate(pipeline: str, seeds: str | None, as_json: bool) -> None:
-    """Check PIPELINE, and SEEDS against it, before any model is asked.
+    """Check PIPELINE, and SEEDS against it, before any model is called.
 
-    Each finding names the step and says what to write instead. Exit status 1 when there is an error.
+    Each issue names the step and says what to write instead. Exit status 1 when there is an error.
     """
     from penstock.blocks.registry import default_registry as default_blocks
     from penstock.cli.loading import find_definition, load_seeds
@@ -38,18 +38,18 @@ def validate(pipeline: str, seeds: str | None, as_json: bool) -> None:
     if seeds is not None:
         with load_seeds(seeds, pipeline) as given:
             sample = given.head(_SAMPLED_SEEDS)
-    problems = check(definition, seeds=sample, blocks=default_blocks(), gates=default_gates(), source=source)
-    errors = [problem for problem in problems if problem.severity == "error"]
+    issues = check(definition, seeds=sample, blocks=default_blocks(), gates=default_gates(), source=source)
+    errors = [issue for issue in issues if issue.severity == "error"]
     if as_json:
-        print_json({"valid": not errors, "problems": [problem.to_dict() for problem in problems]})
+        print_json({"valid": not errors, "problems": [issue.to_dict() for issue in issues]})
     else:
-        for problem in problems:
-            click.echo(str(problem))
+        for issue in issues:
+            click.echo(str(issue))
         if errors:
-            say(f"{len(errors)} to mend before {pipeline} can run.")
+            print_message(f"Fix {pluralize(len(errors), 'error')} before {pipeline} can run.")
         else:
-            steps = len(definition.get("blocks") or [])
-            say(f"{pipeline}: {steps} step{'s' if steps != 1 else ''}, nothing to mend.")
+            steps = pluralize(len(definition.get("blocks") or []), "step")
+            print_message(f"{pipeline}: {steps}, no errors found.")
             if seeds is None and (needed := sorted(required_variables(definition))):
-                say(f"Each seed has to bring: {', '.join(needed)}.")
-    sys.exit(FOUND if errors else WELL)
+                print_message(f"Each seed needs these variables: {', '.join(needed)}.")
+    sys.exit(ExitStatus.INCOMPLETE if errors else ExitStatus.OK)

@@ -8,65 +8,63 @@ from penstock.entities import Constraints, Usage
 
 
 class Budget:
-    """Admits records so that usage passes a limit by at most what one record uses (contract D7).
+    """Admits records so that usage exceeds a limit by at most what one record uses (contract D7).
 
-    A record begins only while what is spent, and what those in flight are expected to use, stays below every
-    limit. What a record uses is taken to be the most that any has used so far; until the first has finished
-    nothing is known, so it runs alone, and after that at most as many are in flight as have finished, which
-    lets the expectation grow up before it has to bear much.
+    A record may begin only while what was spent, plus what the records in flight are expected to use, is
+    below every limit. Each record in flight is expected to use as much as the largest record so far. Before
+    the first record has finished nothing is known, so it runs alone; after that, at most as many records are
+    in flight as have finished, so that the estimate is based on as many records as it is applied to.
     """
 
     def __init__(self, constraints: Constraints, spent: Usage | None = None, seconds: float = 0.0) -> None:
-        """Begin with what earlier runs of the job have ``spent``, and the ``seconds`` that they took."""
+        """Start with what earlier runs of the job have ``spent``, and the ``seconds`` that they took."""
         self.constraints = constraints
         self.spent = spent or Usage()
         self.in_flight = 0
         self.finished = 0
         self._unlimited = constraints.unlimited
-        self._earlier = seconds
+        self._earlier_seconds = seconds
         self._started = time.monotonic()
-        self._most = Usage()
+        self._largest = Usage()
+        """The most that one record has used, for each kind of usage on its own."""
         self._longest = 0.0
-        self._at_start = self._amounts(self.spent, seconds)
+        """Seconds of the slowest record."""
+        self._used_before = _is_used(self.spent) or seconds > 0
 
     @property
     def seconds(self) -> float:
-        """How long the job has been running, earlier runs included."""
-        return self._earlier + time.monotonic() - self._started
+        """How long the job has run, earlier runs included."""
+        return self._earlier_seconds + time.monotonic() - self._started
 
     def admits(self) -> bool:
-        """Whether one more record may begin now; if not, ask again when one has finished."""
+        """Whether one more record may begin now; if not, ask again when a record has finished."""
         if self._unlimited:
             return True
         if self.in_flight == 0:
-            return self.find_exceeded() is None if self.finished else not self._spent_before()
+            # A limit of 0 still allows the first record (contract A46).
+            is_first = self.finished == 0 and not self._used_before
+            return is_first or self.find_exceeded() is None
         if self.in_flight >= self.finished:
             return False
-        expected = Usage(
-            input_tokens=self.spent.input_tokens + self.in_flight * self._most.input_tokens,
-            output_tokens=self.spent.output_tokens + self.in_flight * self._most.output_tokens,
-            cached_tokens=self.spent.cached_tokens + self.in_flight * self._most.cached_tokens,
-            cost=_expected_cost(self.spent, self._most, self.in_flight),
-        )
-        return self.constraints.find_exceeded(expected, self.seconds + self._longest) is None
+        return self.constraints.find_exceeded(self._expect(), self.seconds + self._longest) is None
 
     def begin(self) -> None:
         """A record begins."""
         self.in_flight += 1
 
     def finish(self, usage: Usage) -> str | None:
-        """A record has used ``usage``; the name of the limit that is reached now, if one is."""
+        """A record has used ``usage``; returns the name of a limit that is now reached, or None."""
         self.in_flight -= 1
         self.finished += 1
         self.spent.add(usage)
         if self._unlimited:
             return None
-        most = self._most
-        most.input_tokens = max(most.input_tokens, usage.input_tokens)
-        most.output_tokens = max(most.output_tokens, usage.output_tokens)
-        most.cached_tokens = max(most.cached_tokens, usage.cached_tokens)
+        largest = self._largest
+        largest.input_tokens = max(largest.input_tokens, usage.input_tokens)
+        largest.output_tokens = max(largest.output_tokens, usage.output_tokens)
+        largest.cached_tokens = max(largest.cached_tokens, usage.cached_tokens)
         if usage.cost is not None:
-            most.cost = max(most.cost or 0.0, usage.cost)
+            largest.cost = max(largest.cost or 0.0, usage.cost)
         if usage.start_time is not None and usage.end_time is not None:
             self._longest = max(self._longest, usage.end_time - usage.start_time)
         return self.find_exceeded()
@@ -75,14 +73,16 @@ class Budget:
         """The first limit that is reached, in the contract's order (A47)."""
         return None if self._unlimited else self.constraints.find_exceeded(self.spent, self.seconds)
 
-    def _spent_before(self) -> bool:
-        """Whether earlier runs had reached a limit; a limit of 0 still allows the first record (A46)."""
-        return any(self._at_start) and self.find_exceeded() is not None
+    def _expect(self) -> Usage:
+        """What was spent, plus what the records in flight are expected to use."""
+        spent, largest, count = self.spent, self._largest, self.in_flight
+        return Usage(
+            input_tokens=spent.input_tokens + count * largest.input_tokens,
+            output_tokens=spent.output_tokens + count * largest.output_tokens,
+            cached_tokens=spent.cached_tokens + count * largest.cached_tokens,
+            cost=None if spent.cost is None else spent.cost + count * (largest.cost or 0.0),
+        )
 
-    @staticmethod
-    def _amounts(usage: Usage, seconds: float) -> tuple[float, ...]:
-        return (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.cost or 0.0, seconds)
 
-
-def _expected_cost(spent: Usage, most: Usage, in_flight: int) -> float | None:
-    return None if spent.cost is None else spent.cost + in_flight * (most.cost or 0.0)
+def _is_used(usage: Usage) -> bool:
+    return any((usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.cost))

@@ -1,501 +1,224 @@
-"""Seeds in, records out: works one job off, however often it is interrupted."""
+"""Makes the records of one job: workers, slots, admission by budget, and the end of the job."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 import time
-from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any
 
 from penstock import llm
-from penstock.entities import Constraints, ExecutionResult, JobStatus, RecordId, RecordStatus, Usage
-from penstock.errors import BlockExecutionError, JournalMissError, PipelineError, ValidationError
+from penstock.entities import ExecutionResult, JobStatus, RecordStatus
+from penstock.errors import JournalMissError, PipelineError
+from penstock.jobs.breaker import CircuitBreaker
 from penstock.jobs.budget import Budget
+from penstock.jobs.failures import describe_error
+from penstock.jobs.options import JobOptions
+from penstock.jobs.runtime import Runtime
+from penstock.jobs.work_items import EarlierWork, WorkItem, WorkItems
 from penstock.seeds import Seed
 from penstock.serialization import to_json
-from penstock.storage.entities import NewRecord
-from penstock.storage.writer import Writer
-from penstock.workflow import Child, Pipeline, RunContext, StepEvent, snapshot
+from penstock.storage.entities import Job, NewRecord
+from penstock.workflow import Pipeline
 
-logger = logging.getLogger("penstock.jobs")
-
-_ROW_EVERY = 0.1
-"""Seconds between two writings of a job's own row while it runs."""
-_WORKERS_A_PLACE = 2
+_UPDATE_SECONDS = 0.1
+"""The shortest time between two updates of the job's row while it runs."""
+_WORKERS_PER_SLOT = 2
 """While one worker makes a record, another may wait until its own is on disk."""
-_ERROR_WINDOW = 20
-"""When more than half of this many records in a row end in errors, something is broken and the job stops."""
-_REFUSAL_WINDOW = 100
-"""When gates refuse all of this many records in a row, and accepted none before, the job stops too."""
-
-
-@dataclass(slots=True)
-class StepCount:
-    """How often a step ran in this job, over all records."""
-
-    block_type: str
-    started: int = 0
-    finished: int = 0
-    failed: int = 0
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a job stands, for whoever watches it."""
-
-    total: int | None = None
-    """Seeds times repetitions; None when the seed file is too large to count beforehand."""
-    seeds_done: float = 0.0
-    """How many of ``total`` have ended; a multiplier's seed counts by the share of its children."""
-    generated: int = 0
-    failed: int = 0
-    refused: int = 0
-    """How many of ``failed`` were refused by gates, rather than broken by an error."""
-    usage: Usage = field(default_factory=Usage)
-    in_flight: int = 0
-    current_block: str | None = None
-    current_step: str | None = None
-    started: float = field(default_factory=time.monotonic)
-    earlier: int = 0
-    """How many records had been finished by earlier runs of the job."""
-    made: int = 0
-    """How many records this run has made, those included that it made again."""
-    steps: list[StepCount] = field(default_factory=list)
-    """One a step of the pipeline, in order."""
-
-    @property
-    def fraction(self) -> float:
-        """From 0 to 1; 0 while the total is unknown, 1 when there is nothing to do."""
-        if not self.total:
-            return 0.0 if self.total is None else 1.0
-        return min(1.0, self.seeds_done / self.total)
-
-    @property
-    def records(self) -> int:
-        """All records so far, the failed ones included."""
-        return self.generated + self.failed
-
-    @property
-    def rate(self) -> float:
-        """Records a second in this run."""
-        seconds = time.monotonic() - self.started
-        return self.made / seconds if seconds > 0 else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """An estimate, or None when there is nothing to go by."""
-        if not self.total or not self.made or not self.rate:
-            return None
-        return max(0.0, self.total - self.seeds_done) / self.rate
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """What is known of a failed record that is to be made again."""
-
-    round: int
-    """How many times it will have been tried again, this one included."""
-    from_step: int | None
-    """The step whose gates refused it; None when an error stopped it: then finished calls serve again."""
-
-
-@dataclass(slots=True)
-class _Unit:
-    """One record to make."""
-
-    identity: RecordId
-    metadata: Mapping[str, Any]
-    child: Child
-    context: RunContext
-    share: float = 1.0
-    """Which part of its seed this record is."""
 
 
 class JobRunner:
-    """Makes a job's records, many at a time, and leaves nothing unsaid about any of them.
+    """Makes the records of a job that are still missing, many at a time, and saves each of them.
 
-    ``concurrency`` is how many records are in flight; None is one until a model is asked, and then
-    ``most_in_flight``. ``finished`` holds the identities that need not be made again. ``retries`` turns the
-    job around: only the identities in it are made, and all children of the seeds in ``again``, whose
-    multiplier had failed. ``limit`` is how far into the job to go, in records, those
-    that are there already included. A job that either leaves unfinished ends as paused. Call ``stop`` to end
-    when what is in flight has finished, ``cancel`` to end at once.
+    A job that ``options.limit`` or ``options.retry_failed`` leaves incomplete ends as paused. Call ``stop``
+    to end when the records in flight have finished, ``cancel`` to end at once.
     """
 
     def __init__(
-        self,
-        *,
-        pipeline: Pipeline,
-        job_id: int,
-        pipeline_id: int,
-        pipeline_version: int,
-        writer: Writer,
-        journal: llm.Journal | None,
-        client: llm.Client,
-        progress: Progress,
-        concurrency: int | None = None,
-        most_in_flight: int = 64,
-        mode: llm.JournalMode = llm.JournalMode.NORMAL,
-        finished: Container[RecordId] = frozenset(),
-        retries: Mapping[RecordId, Retry] | None = None,
-        again: Container[RecordId] = frozenset(),
-        limit: int | None = None,
-        constraints: Constraints | None = None,
-        seconds: float = 0.0,
-        on_record: Callable[[NewRecord, ExecutionResult], None] | None = None,
+        self, runtime: Runtime, job: Job, pipeline: Pipeline, options: JobOptions, earlier: EarlierWork
     ) -> None:
-        self.progress = progress
+        self.progress = earlier.progress
+        self.progress.prepare_steps([step.type for step in pipeline.steps])
         self.status = JobStatus.RUNNING
         self.error: str | None = None
-        self.budget = Budget(constraints or pipeline.constraints, progress.usage, seconds)
-        if len(progress.steps) != len(pipeline.steps):
-            progress.steps = [StepCount(step.type) for step in pipeline.steps]
+        """Why the job stopped early."""
+        self.budget = Budget(
+            options.constraints or pipeline.constraints, self.progress.usage, earlier.seconds
+        )
+        self._runtime = runtime
+        self._job = job
         self._pipeline = pipeline
-        self._job_id = job_id
-        self._pipeline_id = pipeline_id
-        self._version = pipeline_version
-        self._writer = writer
-        self._journal = journal
-        self._client = client
-        self._concurrency = concurrency
-        self._most_in_flight = most_in_flight
-        self._model_asked = asyncio.Event()
-        self._mode = mode
-        self._finished = finished
-        self._retries = retries
-        self._again = again
-        self._left = sys.maxsize if limit is None else limit
-        self._left_out = False
-        self._missed = 0
+        self._options = options
+        self._earlier = earlier
+        self._breaker = CircuitBreaker()
+        self._items: WorkItems
+        self._slots = asyncio.Semaphore(1)
+        """Held while a record is made; more are added when a model is called."""
+        self._model_called = asyncio.Event()
+        self._record_finished = asyncio.Event()
+        self._workers: list[asyncio.Task[None]] = []
         self._cancelled = False
-        self._on_record = on_record
-        self._ready: deque[_Unit] = deque()
-        self._expanding = asyncio.Lock()
-        self._changed = asyncio.Event()
-        self._recent: deque[bool] = deque(maxlen=_ERROR_WINDOW)
-        self._refused_in_a_row = 0
-        self._row_written = 0.0
-        self._places = asyncio.Semaphore(1)
-        self._broken = False
-        self._work_tasks: list[asyncio.Task[None]] = []
+        self._aborted = False
+        self._journal_misses = 0
+        self._updated_at = 0.0
 
     async def process(self, seeds: Iterable[Seed]) -> JobStatus:
-        """Make every record that is still to be made; the status that the job ends with.
+        """Make every record that is still to be made, and return the status that the job ends with.
 
-        Raises StorageError when the database cannot be written: what was acknowledged is there, and the job
-        can go on from it.
+        Raises StorageError when the database cannot be written: acknowledged records are in it, and the job
+        can continue from there.
         """
-        self._items = self._list_items(seeds)
-        with llm.use_client(self._client):
+        self._items = WorkItems(self._pipeline, seeds, self._options, self._earlier, self._runtime.journal)
+        with llm.use_client(self._runtime.client):
             try:
                 async with asyncio.TaskGroup() as group:
                     await self._start_workers(group)
             except* PipelineError as errors:
                 raise errors.exceptions[0] from None
-        if self._going and self._missed:
+        if self._may_begin and self._journal_misses:
             self.status = JobStatus.PAUSED
             self.error = (
-                f"{self._missed} records need calls that are not in the journal; run again without replay."
+                f"{self._journal_misses} records need calls that are not in the journal; "
+                "run again without replay."
             )
-        if self._going:
-            self.status = JobStatus.PAUSED if self._left_out else JobStatus.COMPLETED
+        if self._may_begin:
+            self.status = JobStatus.PAUSED if self._items.incomplete else JobStatus.COMPLETED
         return self.status
 
     def stop(self, status: JobStatus = JobStatus.PAUSED, error: str | None = None) -> None:
         """Begin no more records; ``process`` returns when those in flight have finished."""
         if self.status is JobStatus.RUNNING:
             self.status, self.error = status, error
-        self._changed.set()
+        self._record_finished.set()
 
     def cancel(self, status: JobStatus = JobStatus.CANCELLED) -> None:
-        """End at once; what is in flight is dropped (its finished model calls stay in the journal).
+        """End at once; records in flight are dropped (their finished model calls stay in the journal).
 
-        With RUNNING as the ``status`` the job is put down, for another process to take up.
+        With the ``status`` RUNNING the job is left for another process to continue.
         """
         self.status, self._cancelled = status, True
-        self._model_asked.set()
-        for task in self._work_tasks:
+        self._model_called.set()
+        for task in self._workers:
             task.cancel()
 
-    def _find_fit(self) -> int:
-        """As many records as the models that are asked take calls; more would only wait, half made."""
-        limits = [model["limit"] for model in self._client.concurrency().values()]
-        return min(max(limits, default=self._most_in_flight) + 1, self._most_in_flight)
+    def job_fields(self) -> dict[str, Any]:
+        """The fields of the job's row as they are now."""
+        return self.progress.to_job_fields(self.budget.seconds, completed=self.status is JobStatus.COMPLETED)
 
     @property
-    def _going(self) -> bool:
+    def _may_begin(self) -> bool:
         """Whether more records may begin."""
-        return self.status is JobStatus.RUNNING and not self._cancelled and not self._broken
+        return self.status is JobStatus.RUNNING and not self._cancelled and not self._aborted
 
     async def _start_workers(self, group: asyncio.TaskGroup) -> None:
-        """Start one worker, and the rest as soon as it waits for a model.
+        """Start one worker, and the others as soon as it calls a model.
 
-        A pipeline that calls no model gains nothing from many records at once, unless somebody says so.
+        Without model calls, many records at once gain nothing, unless the user asked for them.
         """
         first = group.create_task(self._work())
-        self._work_tasks.append(first)
-        if self._concurrency is None:
-            first.add_done_callback(lambda _: self._model_asked.set())
-            await self._model_asked.wait()
-        wanted = self._concurrency or self._find_fit()
-        for _ in range(wanted - 1):
-            self._places.release()
-        for _ in range(_WORKERS_A_PLACE * wanted - 1):
-            if not self._going:
+        self._workers.append(first)
+        slots = self._options.concurrency
+        if slots is None:
+            self._items.on_call = self._model_called.set
+            first.add_done_callback(lambda _: self._model_called.set())
+            await self._model_called.wait()
+            self._items.on_call = None
+            slots = self._find_concurrency()
+        for _ in range(slots - 1):
+            self._slots.release()
+        for _ in range(_WORKERS_PER_SLOT * slots - 1):
+            if not self._may_begin:
                 break
-            self._work_tasks.append(group.create_task(self._work()))
+            self._workers.append(group.create_task(self._work()))
+
+    def _find_concurrency(self) -> int:
+        """One record more than the called models take requests; others would only wait, half made."""
+        highest = self._runtime.settings.llm_concurrency
+        limits = [model["limit"] for model in self._runtime.client.concurrency().values()]
+        return min(max(limits, default=highest) + 1, highest)
 
     async def _work(self) -> None:
-        """Make records, each while holding one of the places; waiting for the disk takes up none."""
+        """Make one record after another. A slot is held while a record is made, not while it is saved."""
         while True:
-            async with self._places:
-                if (unit := await self._take()) is None:
+            async with self._slots:
+                if (item := await self._next_item()) is None:
                     return
                 try:
-                    result = await self._pipeline.run_child(unit.child, unit.context)
+                    result = item.failure
+                    if result is None:
+                        result = await self._pipeline.run_child(item.child, item.context)
                 except BaseException:
-                    self._broken = True  # before the place is free: nobody is to begin with it any more
+                    self._aborted = True  # set before the slot is free, so that no other record begins
                     raise
                 finally:
                     self.progress.in_flight -= 1
-            await self._keep(unit, result)
+            await self._save(item, result)
 
-    async def _take(self) -> _Unit | None:
-        """The next record to make, once the budget allows one; None when there is nothing more to begin."""
-        while self._going:
+    async def _next_item(self) -> WorkItem | None:
+        """The next record, once the budget admits one; None when no more may begin."""
+        items = self._items
+        while self._may_begin:
             if not self.budget.admits():
                 if self.budget.in_flight == 0:
                     self.stop(JobStatus.STOPPED, f"Constraint exceeded: {self.budget.find_exceeded()}")
                     return None
-                self._changed.clear()
-                await self._changed.wait()
-                continue
-            if self._ready:
+                self._record_finished.clear()
+                await self._record_finished.wait()
+            elif items.ready:
                 self.budget.begin()
                 self.progress.in_flight += 1
-                return self._ready.popleft()
-            # While this one fills, others may begin records: the budget is asked again afterwards.
-            if not await self._fill():
+                return items.ready.popleft()
+            # While a multiplier works, other records may begin: the budget is asked again afterwards.
+            elif not await items.prepare_next():
                 return None
         return None
 
-    async def _fill(self) -> bool:
-        """Make the next seed's records ready; False when the seeds have come to their end."""
-        if not self._pipeline.is_multiplier:
-            return self._fill_plain()
-        async with self._expanding:
-            while not self._ready and self._going:
-                item = next(self._items, None)
-                if item is None or self._left <= 0:
-                    self._left_out |= item is not None
-                    return False
-                await self._expand(*item)
-        return True
-
-    def _fill_plain(self) -> bool:
-        for identity, metadata in self._items:
-            if self._is_beyond_limit():
-                return False
-            if (context := self._context(identity, metadata)) is None:
-                self._pass_over(identity, 1.0)
-            else:
-                self._ready.append(_Unit(identity, metadata, Child(snapshot(dict(metadata))), context))
-                return True
-        return False
-
-    def _is_beyond_limit(self) -> bool:
-        """Count one record against the limit, and say whether it is one too many."""
-        self._left -= 1
-        if self._left < 0:
-            self._left_out = True
-        return self._left < 0
-
-    def _pass_over(self, identity: RecordId, share: float) -> None:
-        """A record that need not be made: it is there, or this run is about others."""
-        if identity in self._finished:
-            self.progress.seeds_done += share
-        else:
-            self._left_out = True
-
-    def _list_items(self, seeds: Iterable[Seed]) -> Iterator[tuple[RecordId, Mapping[str, Any]]]:
-        for index, seed in enumerate(seeds):
-            for repetition in range(seed.repetitions):
-                yield RecordId(index, repetition), seed.metadata
-
-    def _context(self, identity: RecordId, metadata: Mapping[str, Any]) -> RunContext | None:
-        """What the record runs with; None when it need not be made."""
-        retry = None
-        if self._retries is not None:
-            retry = self._retries.get(identity)
-            if retry is None and identity._replace(child="") not in self._again:
-                return None
-        elif identity in self._finished:
-            return None
-        sample = llm.Sample(llm.seed_digest(metadata), identity.repetition, identity.child)
-        context = RunContext(sample=sample, journal=self._journal, mode=self._mode, on_step=self._note_step)
-        if self._concurrency is None and not self._model_asked.is_set():
-            context.on_call = self._model_asked.set
-        if retry is not None:
-            context.retry_from, context.round = retry.from_step, retry.round
-        return context
-
-    async def _expand(self, identity: RecordId, metadata: Mapping[str, Any]) -> None:
-        """Let the multiplier work on one seed; if it fails, that is the seed's one, failed, record."""
-        sample = llm.Sample(llm.seed_digest(metadata), identity.repetition)
-        whole = RunContext(sample=sample, journal=self._journal, mode=self._mode)
-        multiplier = self.progress.steps[0]
-        multiplier.started += 1
-        try:
-            children = await self._pipeline.expand(metadata, whole)
-            multiplier.finished += 1
-        except (BlockExecutionError, ValidationError) as error:
-            if self._is_beyond_limit():
-                return
-            if (context := self._context(identity, metadata)) is None:
-                self._pass_over(identity, 1.0)
-                return
-            failed = self._pipeline.fail(metadata, error, whole.usage)
-            self.budget.begin()
-            await self._keep(_Unit(identity, metadata, Child(failed.result), context), failed)
-            return
-        share = 1.0 / len(children) if children else 0.0
-        if not children:
-            self.progress.seeds_done += 1.0
-        for child in children:
-            own = identity._replace(child=child.name)
-            if self._is_beyond_limit():
-                return
-            if (context := self._context(own, metadata)) is None:
-                self._pass_over(own, share)
-                continue
-            self._ready.append(_Unit(own, metadata, child, context, share))
-
-    async def _keep(self, unit: _Unit, result: ExecutionResult) -> None:
-        """Count a record in, and return when it is safe on disk."""
+    async def _save(self, item: WorkItem, result: ExecutionResult) -> None:
+        """Save a record and return when it is on disk; then decide whether the job continues."""
         exceeded = self.budget.finish(result.usage)
         if result.error is not None and isinstance(result.error.__cause__, JournalMissError):
-            self._missed += 1  # this says nothing about the record, which may be made without replay
-            self._changed.set()
-            self._watch_failures(result)
-            return
-        record = self._to_record(unit, result)
-        try:
-            await self._writer.save_record(record)
-        except asyncio.CancelledError:  # it is on its way to the disk all the same
-            self._count(unit, record, result)
-            raise
-        self._count(unit, record, result)
-        if exceeded is not None:
-            self.stop(JobStatus.STOPPED, f"Constraint exceeded: {exceeded}")
-        self._watch_failures(result)
-        self._write_row()
-
-    def _count(self, unit: _Unit, record: NewRecord, result: ExecutionResult) -> None:
-        progress = self.progress
-        progress.made += 1
-        progress.seeds_done += unit.share
-        if result.error is None:
-            progress.generated += 1
+            # This says nothing about the record, which can still be made without replay.
+            self._journal_misses += 1
+            self._record_finished.set()
         else:
-            progress.failed += 1
-            progress.steps[max(len(result.trace), 1) - 1].failed += 1  # the step that failed is the last
-        if self._retries is not None and unit.identity in self._retries:
-            progress.failed -= 1
-        self._changed.set()
-        if self._on_record is not None:
-            self._on_record(record, result)
+            record = self._to_record(item, result)
+            try:
+                await self._runtime.writer.save_record(record)
+            except asyncio.CancelledError:
+                self._count(item, record, result)  # the writer saves it nevertheless
+                raise
+            self._count(item, record, result)
+            if exceeded is not None:
+                self.stop(JobStatus.STOPPED, f"Constraint exceeded: {exceeded}")
+            self._update_row()
+        if reason := self._breaker.observe(result, any_accepted=self.progress.generated > 0):
+            self.stop(JobStatus.STOPPED, reason)
 
-    def _to_record(self, unit: _Unit, result: ExecutionResult) -> NewRecord:
+    def _count(self, item: WorkItem, record: NewRecord, result: ExecutionResult) -> None:
+        self.progress.count_record(result, item.share, retried=item.retried)
+        self._record_finished.set()
+        if self._options.on_new_record is not None:
+            self._options.on_new_record(record, result)
+
+    def _to_record(self, item: WorkItem, result: ExecutionResult) -> NewRecord:
         error = result.error
+        output = result.result.get("pipeline_output", "")
         return NewRecord(
-            job_id=self._job_id,
-            pipeline_id=self._pipeline_id,
-            pipeline_version=self._version,
-            identity=unit.identity,
-            output=output_text(result.result.get("pipeline_output", "")),
-            metadata=unit.metadata,
+            job_id=self._job.id,
+            pipeline_id=self._job.pipeline_id,
+            pipeline_version=self._job.pipeline_version or 1,
+            identity=item.identity,
+            output=output if isinstance(output, str) else to_json(output),  # contract D2
+            metadata=item.metadata,
             status=RecordStatus.PENDING if error is None else RecordStatus.FAILED,
-            error=None if error is None else describe_error(error, unit.context.round),
+            error=None if error is None else describe_error(error, item.context.round),
             trace=result.trace,
             usage=result.usage,
             attempts=result.attempts,
         )
 
-    def _watch_failures(self, result: ExecutionResult) -> None:
-        """Stop when almost everything fails: going on would only cost."""
-        refused = result.error is not None and is_refusal(result.error.detail)
-        if refused:
-            self.progress.refused += 1
-            self._refused_in_a_row += 1
-        elif result.error is None:
-            self._refused_in_a_row = 0
-        self._recent.append(result.error is not None and not refused)
-        if result.error is None:
-            return
-        broken = sum(self._recent)
-        if len(self._recent) == _ERROR_WINDOW and broken > _ERROR_WINDOW // 2:
-            self.stop(
-                JobStatus.STOPPED,
-                f"{broken} of the last {_ERROR_WINDOW} records failed; the last one: {result.error.message}",
-            )
-        elif self._refused_in_a_row >= _REFUSAL_WINDOW and not self.progress.generated:
-            self.stop(
-                JobStatus.STOPPED,
-                f"Gates refused {_REFUSAL_WINDOW} records in a row; the last one: {result.error.message}",
-            )
-
-    def _note_step(self, event: StepEvent) -> None:
-        count = self.progress.steps[event.number - 1]
-        if event.kind == "finished":
-            count.finished += 1
-        else:
-            count.started += 1
-            self.progress.current_block = event.block_type
-            self.progress.current_step = f"Block {event.number}/{event.total}"
-
-    def _write_row(self) -> None:
+    def _update_row(self) -> None:
         now = time.monotonic()
-        if now - self._row_written >= _ROW_EVERY:
-            self._row_written = now
-            self._writer.update_job(self._job_id, **self.row())
-
-    def row(self) -> dict[str, Any]:
-        """The columns of the job's row as they stand now."""
-        progress = self.progress
-        return {
-            "records_generated": progress.generated,
-            "records_failed": progress.failed,
-            "current_seed": int(progress.seeds_done + 1e-6),
-            "progress": 1.0 if self.status is JobStatus.COMPLETED else min(progress.fraction, 0.9999),
-            "current_block": progress.current_block,
-            "current_step": progress.current_step,
-            "usage": {
-                **progress.usage.to_dict(),
-                "execution_time": round(self.budget.seconds, 3),
-                "steps": [[step.block_type, step.finished, step.failed] for step in progress.steps],
-            },
-        }
-
-
-def output_text(value: Any) -> str:
-    """``pipeline_output`` as text: anything but text becomes JSON (D2)."""
-    return value if isinstance(value, str) else to_json(value)
-
-
-def is_refusal(detail: Mapping[str, Any]) -> bool:
-    """Whether an error's detail is that of gates which still found fault, whatever class they raise."""
-    return "findings" in detail
-
-
-def describe_error(error: PipelineError, tries: int = 0) -> dict[str, Any]:
-    """An error as a failed record keeps it; its input and attempts stand in the trace already.
-
-    ``tries`` counts how often the record was tried again.
-    """
-    kept = {key: value for key, value in error.detail.items() if key not in {"input", "attempts"}}
-    cause = error.__cause__ or error
-    return {"error": error.message, "type": type(cause).__name__, "detail": kept, "tries": tries}
+        if now - self._updated_at >= _UPDATE_SECONDS:
+            self._updated_at = now
+            self._runtime.writer.update_job(self._job.id, **self.job_fields())

@@ -1,7 +1,7 @@
-"""A run: a pipeline over a seed file into a record file, as a job that survives anything.
+"""A run: a pipeline over a seed file into a file of records, as a job that can always be continued.
 
-The database is the truth. A run is found again by what it is (pipeline, seeds, model, output), so starting
-the same one again goes on where the last one ended, however it ended.
+The database is authoritative. A run is found again by what it is (pipeline, seeds, model, output), so
+starting the same run again continues it, however it ended.
 """
 
 from __future__ import annotations
@@ -15,40 +15,31 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from penstock import llm
-from penstock.entities import ExecutionResult, JobStatus, RecordId, RecordStatus, Usage
+from penstock.entities import JobStatus, Usage
 from penstock.errors import BadInputError
-from penstock.jobs.ordered_jsonl import OrderedJsonlFile
-from penstock.jobs.resume import Runtime, open_runtime, resume_job, save_outcome
-from penstock.jobs.runner import JobRunner, Progress
+from penstock.jobs.options import JobOptions, RunOptions
+from penstock.jobs.progress import Progress
+from penstock.jobs.record_files import RecordFiles
+from penstock.jobs.resume import resume_job, save_outcome
+from penstock.jobs.runner import JobRunner
+from penstock.jobs.runtime import Runtime, open_runtime
 from penstock.seeds import Seed, SeedSource, open_seeds
+from penstock.seeds.model import split_seed
+from penstock.serialization import to_json
 from penstock.settings import Settings, get_settings
 from penstock.storage import jobs, pipelines
 from penstock.storage.database import Session, Storage
-from penstock.storage.entities import Job, NewRecord, Record
+from penstock.storage.entities import Job
 from penstock.storage.job_locks import lock_job
-from penstock.storage.trace_codec import difference
 from penstock.workflow import Pipeline
 
+__all__ = ["Run", "RunOptions", "RunReport", "open_run", "run"]
+
+ORIGIN = "run"
+"""``options["origin"]`` of a run's job: the command that started it continues it, not the service."""
 _FLUSH_SECONDS = 0.5
 """How long a finished record may wait before it can be read in the output file."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How a run is to be made."""
-
-    output: Path | None = None
-    """The file of the accepted records; failed ones go beside it as ``NAME.failed.jsonl``."""
-    limit: int | None = None
-    """Make no more than this many records (a preview); the same run without it goes on from there."""
-    concurrency: int | None = None
-    mode: llm.JournalMode = llm.JournalMode.NORMAL
-    retry_failed: bool = False
-    overwrite: bool = False
-    """Write over an output file that no run of penstock has made."""
 
 
 @dataclass(slots=True)
@@ -66,11 +57,11 @@ class RunReport:
     failed_output: Path | None = None
     error: str | None = None
     new: int = 0
-    """How many of the records this run made; the others were there."""
+    """How many of the records this run made; the others existed before."""
     calls: int = 0
     """How many model calls this run paid for."""
     journal_hits: int = 0
-    """How many this run took from the journal."""
+    """How many finished calls this run took from the journal."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -93,55 +84,55 @@ class RunReport:
 
 @dataclass(slots=True)
 class Run:
-    """A run that is ready to go; ``progress`` says how far it is while ``process`` works."""
+    """A run that is ready to start; ``progress`` changes while ``process`` works."""
 
     name: str
     job: Job
     progress: Progress
     client: llm.Client
     model: str
-    _processor: JobRunner
+    _runner: JobRunner
     _seeds: Iterable[Seed]
-    _files: _RecordFiles | None
+    _files: RecordFiles | None
     _runtime: Runtime
-    _before: Usage = field(init=False)
+    _usage_before: Usage = field(init=False)
 
     def __post_init__(self) -> None:
-        self._before = replace(self.progress.usage)
+        self._usage_before = replace(self.progress.usage)
 
     @property
     def resumed(self) -> bool:
-        """Whether records of an earlier run were found."""
+        """Whether earlier runs have made records."""
         return self.progress.earlier > 0
 
     async def process(self) -> RunReport:
-        """Make what is still to be made; raises StorageError, and then the same run can be started again."""
+        """Make the missing records. Raises StorageError; the same run can then be started again."""
         started = time.monotonic()
         self._runtime.writer.update_job(self.job.id, status=JobStatus.RUNNING, error=None, completed_at=None)
-        flusher = asyncio.create_task(self._flush_often())
+        flusher = asyncio.create_task(self._flush_regularly())
         status = JobStatus.PAUSED
         try:
-            status = await self._processor.process(self._seeds)
+            status = await self._runner.process(self._seeds)
         finally:
             flusher.cancel()
             try:
                 if self._files is not None:
                     self._files.close()
             finally:
-                await save_outcome(self._runtime, self.job, self._processor, status, time.time())
+                await save_outcome(self._runtime, self.job, self._runner, status, time.time())
         return self._report(status, time.monotonic() - started)
 
     def stop(self) -> None:
-        """Finish what is in flight and end; the run can go on later."""
-        self._processor.stop()
+        """End when the records in flight have finished; the run can be continued later."""
+        self._runner.stop()
 
     def cancel(self) -> None:
-        """End at once; the run can go on later, and finished model calls are not lost."""
-        self._processor.cancel(JobStatus.PAUSED)
+        """End at once; the run can be continued later, and finished model calls are kept."""
+        self._runner.cancel(JobStatus.PAUSED)
 
     def _report(self, status: JobStatus, seconds: float) -> RunReport:
         progress, usage = self.progress, self.progress.usage
-        hits = usage.journal_hits - self._before.journal_hits
+        hits = usage.journal_hits - self._usage_before.journal_hits
         return RunReport(
             job_id=self.job.id,
             status=status,
@@ -150,57 +141,19 @@ class Run:
             usage=usage,
             seconds=seconds,
             model=self.model,
-            output=self._files.made.path if self._files else None,
+            output=self._files.accepted.path if self._files else None,
             failed_output=self._files.failed_path if self._files and progress.failed else None,
-            error=self._processor.error,
+            error=self._runner.error,
             new=progress.made,
-            calls=usage.llm_calls - self._before.llm_calls - hits,
+            calls=usage.llm_calls - self._usage_before.llm_calls - hits,
             journal_hits=hits,
         )
 
-    async def _flush_often(self) -> None:
-        """Let whoever follows the file see what has finished."""
+    async def _flush_regularly(self) -> None:
+        """Let readers of the output files see what has finished."""
         while self._files is not None:
             await asyncio.sleep(_FLUSH_SECONDS)
             self._files.flush()
-
-
-class _RecordFiles:
-    """The file of the records that were made, and the one of those that failed, which exists if any did."""
-
-    def __init__(self, output: Path) -> None:
-        self.made = OrderedJsonlFile(output)
-        self.failed_path = output.with_name(f"{output.stem}.failed.jsonl")
-        self.failed_path.unlink(missing_ok=True)
-        self._failed: OrderedJsonlFile | None = None
-
-    def append_earlier(self, record: Record) -> None:
-        """Add a record that the database has."""
-        self._append(record, record.accumulated_state)
-
-    def append_new(self, record: NewRecord, result: ExecutionResult) -> None:
-        """Add a record that has just been made."""
-        state, _ = difference(record.metadata, result.result)
-        self._append(record, state)
-
-    def _append(self, record: NewRecord | Record, state: Mapping[str, Any]) -> None:
-        identity = record.identity or RecordId(0)
-        if record.status is not RecordStatus.FAILED:
-            self.made.append(identity, _line_of(record, state))
-            return
-        if self._failed is None:
-            self._failed = OrderedJsonlFile(self.failed_path)
-        self._failed.append(identity, _line_of(record, state))
-
-    def flush(self) -> None:
-        self.made.flush()
-        if self._failed is not None:
-            self._failed.flush()
-
-    def close(self) -> None:
-        self.made.close()
-        if self._failed is not None:
-            self._failed.close()
 
 
 @asynccontextmanager
@@ -211,36 +164,33 @@ async def open_run(
     *,
     settings: Settings | None = None,
 ) -> AsyncIterator[Run]:
-    """Get everything ready for a run: database, claim, journal, client, files.
+    """Prepare a run: database, lock on the job, journal, client, files.
 
-    Raises ConflictError when the same run is going on in another process, and BadInputError when the output
-    file is somebody else's.
+    Raises ConflictError when another process is working on the same run, and BadInputError when the output
+    file exists and was not written by a run.
     """
     options = options or RunOptions()
     settings = _with_concurrency(settings or get_settings(), options)
     async with open_runtime(settings) as runtime:
         job = await _find_or_create_job(runtime.storage, pipeline, seeds, options, settings)
         async with lock_job(runtime.storage, job.id):
-            files = _RecordFiles(options.output) if options.output else None
-            processor = await resume_job(
-                runtime,
-                job,
-                pipeline,
-                total=seeds.total,
+            files = RecordFiles(options.output) if options.output else None
+            job_options = JobOptions(
                 concurrency=options.concurrency,
                 mode=options.mode,
                 retry_failed=options.retry_failed,
                 limit=options.limit,
-                on_earlier=files.append_earlier if files else None,
-                on_record=files.append_new if files else None,
+                on_existing_record=files.append_existing if files else None,
+                on_new_record=files.append_new if files else None,
             )
+            runner = await resume_job(runtime, job, pipeline, job_options, total=seeds.total)
             yield Run(
                 name=pipeline.name,
                 job=job,
-                progress=processor.progress,
+                progress=runner.progress,
                 client=runtime.client,
                 model=settings.default_model,
-                _processor=processor,
+                _runner=runner,
                 _seeds=seeds,
                 _files=files,
                 _runtime=runtime,
@@ -255,8 +205,13 @@ async def run(
 ) -> RunReport:
     """Run a pipeline over seeds durably: ``await run("pipeline.yaml", "seeds.jsonl", "records.jsonl")``.
 
-    Killed at any moment and called again, it gives the same records and pays for no finished call again.
-    ``options`` are those of RunOptions. Raises DefinitionError, BadInputError, StorageError.
+    ``pipeline`` is a Pipeline, its definition or its file; ``seeds`` is a seed file or an iterable of seeds,
+    each its variables or ``{"metadata": variables, "repetitions": n}``. If the process is killed, the same
+    call gives the same records and pays for no finished model call again. ``options`` are the fields of
+    RunOptions.
+
+    Raises DefinitionError, BadInputError, ConflictError or StorageError. A record that fails is no error:
+    the report counts it.
     """
     if isinstance(pipeline, str | Path):
         pipeline = Pipeline.load(pipeline)
@@ -265,10 +220,10 @@ async def run(
     if isinstance(seeds, str | Path):
         seeds = open_seeds(seeds)
     elif not isinstance(seeds, SeedSource):
-        seeds = SeedSource.from_data([_as_seed(seed) for seed in seeds])
+        seeds = SeedSource.from_data([_to_seed(seed) for seed in seeds])
     chosen = RunOptions(output=Path(output) if output else None, **options)
-    async with open_run(pipeline, seeds, chosen) as made:
-        return await made.process()
+    async with open_run(pipeline, seeds, chosen) as prepared:
+        return await prepared.process()
 
 
 async def _find_or_create_job(
@@ -292,13 +247,13 @@ async def _find_or_create_job(
             status=JobStatus.RUNNING,
             run_key=key,
             source={"seeds": seeds.name, "digest": seeds.digest},
-            options={"output": output, "model": settings.default_model, "origin": "run"},
+            options={"output": output, "model": settings.default_model, "origin": ORIGIN},
         )
         return await jobs.get_job(session, job_id)
 
 
 async def _find_or_save_pipeline(session: Session, name: str, definition: dict[str, Any]) -> int:
-    """A run of a definition that is stored already belongs to that pipeline."""
+    """The id of the stored pipeline with this definition, which is saved if there is none."""
     for stored in await pipelines.list_pipelines(session):
         if stored.definition == definition:
             return stored.id
@@ -310,14 +265,15 @@ async def _refuse_foreign_file(session: Session, output: Path) -> None:
         return
     if await jobs.find_job_by_output(session, str(output.resolve())) is None:
         raise BadInputError(
-            f"{output} exists and was not written by a run; choose another name, or say --overwrite.",
+            f"{output} exists and was not written by a run; choose another name, or use --overwrite.",
             detail={"output": str(output)},
         )
 
 
 def _run_key(definition: dict[str, Any], digest: str, model: str, output: str) -> str:
-    facts = orjson.dumps([definition, digest, model, output], default=repr, option=orjson.OPT_SORT_KEYS)
-    return blake2b(facts, digest_size=16).hexdigest()
+    """What identifies a run: the same key means that the same run is continued."""
+    text = to_json([definition, digest, model, output], sort_keys=True)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _with_concurrency(settings: Settings, options: RunOptions) -> Settings:
@@ -326,22 +282,7 @@ def _with_concurrency(settings: Settings, options: RunOptions) -> Settings:
     return settings.model_copy(update={"llm_concurrency": max(options.concurrency, 1)})
 
 
-def _line_of(record: NewRecord | Record, state: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as the output file has it; ``state`` is what the pipeline added to the seed."""
-    line: dict[str, Any] = {
-        "id": str(record.identity),
-        "output": record.output,
-        "metadata": record.metadata,
-        "accumulated_state": state,
-        "attempts": record.attempts,
-    }
-    if record.status is RecordStatus.FAILED:
-        line["error"] = record.error
-        line["tries"] = next((e["attempts"] for e in reversed(record.trace) if "attempts" in e), [])
-    return line
-
-
-def _as_seed(seed: Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(seed.get("metadata"), Mapping) and seed.keys() <= {"metadata", "repetitions"}:
-        return dict(seed)
-    return {"metadata": dict(seed)}
+def _to_seed(seed: Mapping[str, Any]) -> dict[str, Any]:
+    """A seed in the form of a seed file."""
+    metadata, repetitions = split_seed(seed)
+    return {"metadata": dict(metadata), "repetitions": repetitions}

@@ -1,0 +1,42 @@
+"""Run a command's coroutine, with what makes long runs fast, and keep the log quiet."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from penstock.settings import get_settings
+
+_GC_THRESHOLDS = (50_000, 20, 50)
+"""Allocations before each of the garbage collector's three generations is examined."""
+
+T = TypeVar("T")
+
+
+def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on uvloop where it exists, with a garbage collector that runs less often.
+
+    A run makes many small objects that reference counting frees. Examining them for cycles at Python's
+    default rate takes a tenth of a run's time.
+    """
+    _configure_log(debug=get_settings().debug)
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        return asyncio.run(coroutine)
+    result: T = uvloop.run(coroutine)
+    return result
+
+
+def _configure_log(*, debug: bool) -> None:
+    """Show the log only with DEBUG: progress and results already say what happens."""
+    log = logging.getLogger("penstock")
+    log.propagate = False
+    log.handlers = [logging.StreamHandler() if debug else logging.NullHandler()]
+    log.setLevel(logging.DEBUG if debug else logging.CRITICAL)
+    log.handlers[0].setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] %(name)s: %(message)s"))

@@ -1,0 +1,174 @@
+"""A job of the queue that this process works on, from its row to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from penstock.entities import Constraints, ExecutionResult, JobStatus
+from penstock.errors import ConflictError, NotFoundError, PipelineError, StorageError
+from penstock.jobs.options import JobOptions
+from penstock.jobs.progress import Progress
+from penstock.jobs.resume import resume_job, save_outcome
+from penstock.jobs.runner import JobRunner
+from penstock.jobs.runtime import Runtime
+from penstock.llm import JournalMode
+from penstock.seeds import SeedSource, parse_upload
+from penstock.storage import jobs, pipelines, seed_files
+from penstock.storage.entities import Job
+from penstock.storage.job_locks import lock_job
+from penstock.workflow import Pipeline
+
+logger = logging.getLogger("penstock.jobs")
+
+STORAGE_RETRY_SECONDS = 2.0
+"""How long to wait before the database is tried again after an error."""
+_LOCK_RETRY_SECONDS = 0.5
+"""How long to wait before a job that another process works on is tried again."""
+
+
+class RunningJob:
+    """Runs one job to its end, and waits where the database does not work."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        job: Job,
+        *,
+        closing: asyncio.Event,
+        on_change: Callable[[], Awaitable[None]],
+        on_result: Callable[[str, ExecutionResult], None],
+    ) -> None:
+        """``closing`` is set when the queue closes; ``on_change`` is called when the job's state changes."""
+        self.job_id = job.id
+        self.runner: JobRunner | None = None
+        """None while the job is being prepared, or waits for the database."""
+        self.task: asyncio.Task[None] | None = None
+        self.target_status: JobStatus | None = None
+        """The status that a user has asked for and that the job has not reached yet."""
+        self.storage_error: str | None = None
+        """What is wrong with the database, while the job waits for it."""
+        self._runtime = runtime
+        self._job = job
+        self._closing = closing
+        self._on_change = on_change
+        self._on_result = on_result
+
+    @property
+    def progress(self) -> Progress | None:
+        """The job's counters; None while it is being prepared."""
+        return self.runner.progress if self.runner else None
+
+    def with_live_progress(self, job: Job) -> Job:
+        """The job with the counters that its row does not have yet."""
+        if self.runner is None:
+            return replace(job, error=self.storage_error or job.error)
+        return replace(job, **self.runner.job_fields())
+
+    def read_live(self) -> Job | None:
+        """The job as it is now, without the database; None while it is being prepared."""
+        return self.with_live_progress(self._job) if self.runner is not None else None
+
+    def request(self, status: JobStatus) -> None:
+        """Let the job become paused or cancelled."""
+        self.target_status = status
+        if self.runner is None:
+            return
+        if status is JobStatus.CANCELLED:
+            self.runner.cancel()
+        else:
+            self.runner.stop(status)
+
+    def interrupt(self) -> None:
+        """End at once and leave the job for the next process."""
+        if self.runner is not None:
+            self.runner.cancel(JobStatus.RUNNING)
+
+    async def run(self) -> None:
+        """Run the job to its end, and save how it ended in its row, errors included."""
+        try:
+            async with lock_job(self._runtime.storage, self.job_id):
+                while not await self._try_to_run():
+                    await wait_unless_closing(self._closing, STORAGE_RETRY_SECONDS)
+        except ConflictError:  # another process works on it
+            await wait_unless_closing(self._closing, _LOCK_RETRY_SECONDS)
+        except PipelineError as error:
+            await self._save_failure(error.message)
+        except Exception:
+            logger.exception("Job %d failed unexpectedly", self.job_id)
+            await self._save_failure("Unexpected error; the service's log has the details.")
+
+    async def _try_to_run(self) -> bool:
+        """Run the job; False when the database failed (a full disk, a lock) and it must be tried again."""
+        try:
+            if (prepared := await self._prepare()) is not None:
+                await self._process(*prepared)
+        except StorageError as error:
+            logger.error("Job %d waits for its database: %s", self.job_id, error.message)
+            self.storage_error, self.runner = error.message, None
+            await self._on_change()
+            return self._closing.is_set()
+        return True
+
+    async def _prepare(self) -> tuple[JobRunner, SeedSource] | None:
+        """Mark the job as running, and build its runner; None if it was cancelled or paused meanwhile."""
+        async with self._runtime.storage.session() as session:
+            job = await jobs.get_job(session, self.job_id)
+            if job.status not in {JobStatus.QUEUED, JobStatus.RUNNING}:
+                return None
+            stored = await pipelines.get_pipeline(session, job.pipeline_id, job.pipeline_version)
+            newest = await pipelines.get_pipeline(session, job.pipeline_id)
+            file = await seed_files.find_seed_file(session, job.id)
+            if file is None:
+                raise NotFoundError(f"The seeds of job {job.id} are gone.")
+            begun = {} if job.usage else {"started_at": time.time()}
+            await jobs.update_job(session, job.id, status=JobStatus.RUNNING, **begun)
+            self._job = await jobs.get_job(session, job.id)
+        pipeline = Pipeline.load_from_dict(stored.definition)
+        source = await asyncio.to_thread(parse_upload, file.name, file.content)
+        chosen = job.options or {}
+        options = JobOptions(
+            concurrency=chosen.get("concurrency"),
+            mode=JournalMode.FRESH if chosen.get("fresh") else JournalMode.NORMAL,
+            retry_failed=bool(chosen.get("retry")),
+            constraints=Constraints.read(newest.definition.get("constraints")),
+            on_new_record=lambda _, result: self._on_result(pipeline.name, result),
+        )
+        return await resume_job(self._runtime, self._job, pipeline, options, total=source.total), source
+
+    async def _process(self, runner: JobRunner, seeds: SeedSource) -> None:
+        self.runner, self.storage_error = runner, None
+        if self.target_status is not None:
+            runner.stop(self.target_status)
+        elif self._closing.is_set():
+            runner.cancel(JobStatus.RUNNING)
+        await self._on_change()
+        status = await runner.process(seeds)
+        if status is JobStatus.RUNNING:  # interrupted: the next process continues it
+            self._runtime.writer.update_job(self.job_id, **runner.job_fields())
+            await self._runtime.writer.flush()
+            return
+        await save_outcome(self._runtime, self._job, runner, status, time.time())
+        logger.info("Job %d is %s", self.job_id, status)
+
+    async def _save_failure(self, reason: str) -> None:
+        """Save why the job could not run. If even that fails, the next process tries the job again."""
+        logger.error("Job %d: %s", self.job_id, reason)
+        try:
+            async with self._runtime.storage.session() as session:
+                await jobs.update_job(
+                    session, self.job_id, status=JobStatus.FAILED, error=reason, completed_at=time.time()
+                )
+        except PipelineError as error:
+            logger.error("Job %d: its failure could not be saved: %s", self.job_id, error.message)
+
+
+async def wait_unless_closing(closing: asyncio.Event, seconds: float) -> None:
+    """Wait, but not when everything is closing."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await closing.wait()

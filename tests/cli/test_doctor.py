@@ -1,0 +1,41 @@
+"""``penstock doctor``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Cli
+from support.model_server import ModelServer
+
+
+def test_the_doctor_lists_what_is_set_up(cli: Cli) -> None:
+    printed, as_json = cli("doctor"), cli("doctor", "--json")
+
+    assert printed.status == 0
+    assert "gpt-x at http://127.0.0.1" in printed.out
+    assert {"Python", "Model", "Database", "Blocks"} <= {check["name"] for check in as_json.json}
+
+
+def test_the_doctor_calls_the_model_with_ask(cli: Cli, model: ModelServer) -> None:
+    done = cli("doctor", "--ask")
+
+    assert done.status == 0
+    assert "gpt-x answered in" in done.out
+    assert len(model.requests) == 1
+
+
+def test_a_broken_database_and_a_broken_block_are_missing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "user_blocks").mkdir()
+    (tmp_path / "user_blocks" / "bad.py").write_text("import nothing_of_that_name")
+    (tmp_path / "no_database").write_text("this is not SQLite, and long enough to be read" * 50)
+    monkeypatch.setenv("DATABASE_PATH", str(tmp_path / "no_database"))
+
+    done = cli("doctor", "--json")
+
+    missing = {check["name"] for check in done.json if check["state"] == "missing"}
+    assert done.status == 1
+    assert missing == {"Database", "Blocks"}

@@ -1,0 +1,1 @@
+"""Programs for people who work on penstock: mutation testing, structure checks, the API reference."""
