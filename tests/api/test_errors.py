@@ -104,7 +104,7 @@ async def test_an_unexpected_error_is_a_500_without_a_traceback(
 
 
 def test_every_class_of_errors_has_a_status() -> None:
-    wanted = {
+    expected = {
         errors.BadInputError: 400,
         errors.DefinitionError: 400,
         errors.BlockNotFoundError: 400,
@@ -119,7 +119,7 @@ def test_every_class_of_errors_has_a_status() -> None:
         errors.StorageError: 503,
     }
 
-    assert {cls: status_of(cls("x")) for cls in wanted} == wanted
+    assert {cls: status_of(cls("x")) for cls in expected} == expected
 
 
 async def test_a_secret_in_an_error_is_masked(

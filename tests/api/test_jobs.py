@@ -33,11 +33,11 @@ async def _begin(client: AsyncClient, pipeline_id: int, count: int = 3, **form: 
 
 async def _wait(client: AsyncClient, job_id: int, *statuses: str, made: int = 0) -> dict[str, Any]:
     """The job, once it is in one of ``statuses`` (or has ended) and has made some records."""
-    wanted = statuses or ("completed", "failed", "cancelled", "stopped")
+    targets = statuses or ("completed", "failed", "cancelled", "stopped")
     async with asyncio.timeout(60):
         while True:
             job: dict[str, Any] = (await client.get(f"/api/jobs/{job_id}")).json()
-            if job["status"] in wanted and job["records_generated"] >= made:
+            if job["status"] in targets and job["records_generated"] >= made:
                 return job
             await asyncio.sleep(0.01)
 

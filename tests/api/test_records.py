@@ -136,7 +136,7 @@ def _is_same(one: Any, other: Any) -> bool:
     equals=_values.filter(lambda value: value is not None),
     low=_numbers,
     high=_numbers,
-    wanted=st.sets(st.sampled_from(list(RecordStatus))),
+    statuses=st.sets(st.sampled_from(list(RecordStatus))),
 )
 def test_a_filter_returns_exactly_the_matching_records(
     stock: Stock,
@@ -145,11 +145,13 @@ def test_a_filter_returns_exactly_the_matching_records(
     equals: Any,
     low: float,
     high: float,
-    wanted: set[RecordStatus],
+    statuses: set[RecordStatus],
 ) -> None:
     def holds(number: int, test: Callable[[Any], bool]) -> bool:
         metadata, status = rows[number]
-        return (not wanted or status in wanted) and metadata.get(name) is not None and test(metadata[name])
+        return (
+            (not statuses or status in statuses) and metadata.get(name) is not None and test(metadata[name])
+        )
 
     stock.fill(rows)
 
@@ -157,7 +159,7 @@ def test_a_filter_returns_exactly_the_matching_records(
         ({"equals": _as_query(equals)}, lambda value: _is_same(value, equals)),
         ({"min": low, "max": high}, lambda value: _is_number(value) and low <= value <= high),
     ):
-        asked: dict[str, Any] = {"status": [str(status) for status in wanted], "field": name, **query}
+        asked: dict[str, Any] = {"status": [str(status) for status in statuses], "field": name, **query}
         answer = stock.get(**asked, sort="id")
         counts = stock.get("/counts", **asked)
 

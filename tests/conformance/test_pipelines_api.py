@@ -240,9 +240,9 @@ def test_a_body_that_is_too_large_is_a_413(client: httpx.Client) -> None:
         for _ in range(12):
             yield b"x" * 2**20
 
-    said = client.post("/api/pipelines", content=b"x" * (11 * 2**20))
+    answer = client.post("/api/pipelines", content=b"x" * (11 * 2**20))
     chunked = client.post("/api/pipelines", content=chunks())
 
-    assert is_error(said, 413)
+    assert is_error(answer, 413)
     assert is_error(chunked, 413)
     assert client.get("/health").status_code == 200

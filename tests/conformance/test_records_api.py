@@ -293,9 +293,9 @@ def test_a_bulk_change_sets_a_status_that_can_be_undone_record_by_record(server:
     seeds = [{"metadata": {"n": number}} for number in range(10)]
     number = server.create(SCORE, fail_on("'n': 9"))
     job_id = server.run(number, seeds)["id"]
-    wanted = {"job_id": job_id, "field": "score", "min": 6}
+    matching = {"job_id": job_id, "field": "score", "min": 6}
 
-    some = server.client.post("/api/records/bulk", json={"status": "accepted", "filter": wanted})
+    some = server.client.post("/api/records/bulk", json={"status": "accepted", "filter": matching})
     rest = server.client.post(
         "/api/records/bulk", json={"status": "rejected", "filter": {"job_id": job_id, "status": ["pending"]}}
     )

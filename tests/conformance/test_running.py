@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conformance.conftest import PATIENCE, Model, Server
+from conformance.conftest import TIMEOUT, Model, Server
 from penstock.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("conformance_running")  # one server for all of them
@@ -26,7 +26,7 @@ def _start_and_fail(folder: Path, *command: str, **environment: str) -> subproce
         env=server.environment,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 
