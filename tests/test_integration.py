@@ -21,7 +21,7 @@ from support.runs import read_lines, until
 PIPELINE: dict[str, Any] = {
     "name": "two calls",
     "blocks": [
-        {"type": "TextGenerator", "config": {"user_prompt": "Tell me of {{ n }}."}},
+        {"type": "TextGenerator", "config": {"user_prompt": "Write about {{ n }}."}},
         {
             "type": "StructuredGenerator",
             "config": {
@@ -44,7 +44,7 @@ def answer(body: dict[str, Any]) -> Answer:
     asked = last_user_message(body)
     if "response_format" in body:
         return json.dumps({"title": f"On {asked.removeprefix('Title for: ')}"})
-    return f"told of {asked.removeprefix('Tell me of ').rstrip('.')}"
+    return f"text on {asked.removeprefix('Write about ').rstrip('.')}"
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ async def test_a_run_killed_twenty_times_gives_every_record_once_and_pays_for_no
     lines = read_lines(tmp_path / "out.jsonl")
     assert [line["id"] for line in lines] == [f"{n}.0" for n in range(1000)]
     assert all(
-        line["accumulated_state"]["generated"]["title"] == f"On told of {n}" for n, line in enumerate(lines)
+        line["accumulated_state"]["generated"]["title"] == f"On text on {n}" for n, line in enumerate(lines)
     )
     with sqlite3.connect(tmp_path / "records.db") as database:
         query = "SELECT count(*), count(DISTINCT seed || '.' || repetition || '.' || child) FROM records"

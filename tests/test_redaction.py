@@ -25,7 +25,7 @@ HEX = "0123456789abcdef"
 
 
 def made_up(prefix: str, length: int, characters: str = ALPHANUMERIC, suffix: str = "") -> str:
-    """A key of a real shape that nobody ever issued."""
+    """A key of a real shape that was never issued."""
     return prefix + "".join(random.Random(prefix).choices(characters, k=length)) + suffix
 
 

@@ -1,4 +1,4 @@
-"""Every error has one shape, and says no more than it should."""
+"""Every error has one shape, and reveals no secret and no traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is an answer: never a 5xx, always the one shape."""
+"""Random bodies never cause a 5xx, and every error has the common shape."""
 
 from __future__ import annotations
 

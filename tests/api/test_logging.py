@@ -1,4 +1,4 @@
-"""One line a message, and no secret in it."""
+"""The log has one line a message, with secrets masked."""
 
 from __future__ import annotations
 

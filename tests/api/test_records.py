@@ -1,4 +1,4 @@
-"""Records over HTTP, in one process: filters and pages hold what they say, whatever is in the records."""
+"""Filters and pages of records return exactly the matching records, whatever these contain."""
 
 from __future__ import annotations
 
@@ -149,9 +149,8 @@ def test_a_filter_returns_exactly_the_matching_records(
 ) -> None:
     def holds(number: int, test: Callable[[Any], bool]) -> bool:
         metadata, status = rows[number]
-        return (
-            (not statuses or status in statuses) and metadata.get(name) is not None and test(metadata[name])
-        )
+        value = metadata.get(name)
+        return (not statuses or status in statuses) and value is not None and test(value)
 
     stock.fill(rows)
 

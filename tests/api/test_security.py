@@ -1,4 +1,4 @@
-"""Who may ask, by which name, with which token, and how much at once."""
+"""Checks of host name, origin, token and size."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def test_usage_has_the_keys_of_the_contract(server: Server) -> None:
         *("start_time", "end_time", "total_cost", "llm_calls"),
     }
     assert (usage["total_tokens"], usage["llm_calls"]) == (10, 1)
-    assert usage["total_cost"] is None  # nobody knows the price of gpt-x
+    assert usage["total_cost"] is None  # gpt-x has no known price
 
 
 @pytest.mark.row("D11")

@@ -1,4 +1,4 @@
-"""The service does what its own description says, whatever it is asked."""
+"""Every route conforms to the OpenAPI description, for random requests."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ async def execute_pipeline(
 )
 async def preview_pipeline(pipeline_id: RowId, body: PreviewBody, services: ServicesDep) -> Response:
     """Tries steps on a seed and stores nothing. Pin the outputs of earlier steps, and these are not run
-    again. A step that fails is no error of the request: the answer has the steps before it, and the reason."""
+    again. A step that fails is no error of the request: the answer has the steps before it and the reason."""
     stored = await _load(services, pipeline_id)
     definition = body.definition.to_definition() if body.definition else stored.definition
     pipeline = _build(definition, services)
