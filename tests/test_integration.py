@@ -66,7 +66,7 @@ async def finish(process: Process) -> tuple[int, str, str]:
 
 @pytest.mark.slow
 @pytest.mark.row("D14")
-async def test_a_run_killed_twenty_times_gives_every_record_once_and_pays_for_no_finished_call_again(
+async def test_a_run_killed_twenty_times_makes_every_record_once_and_repeats_no_finished_call(
     model: ModelServer, tmp_path: Path, files: tuple[str, str]
 ) -> None:
     kills, concurrency = 20, 16
@@ -108,7 +108,7 @@ async def test_a_run_killed_twenty_times_gives_every_record_once_and_pays_for_no
     assert len(model.requests) <= 2000 + concurrency * kills
 
 
-async def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(
+async def test_ctrl_c_finishes_the_records_in_flight_and_tells_how_to_continue(
     model: ModelServer, tmp_path: Path, files: tuple[str, str]
 ) -> None:
     model.hold_after = 10
@@ -152,7 +152,7 @@ async def test_ctrl_c_twice_stops_at_once(model: ModelServer, tmp_path: Path, fi
     assert "Traceback" not in err
 
 
-async def test_two_processes_on_the_same_run_do_not_get_into_each_others_way(
+async def test_two_processes_on_the_same_run_do_not_interfere(
     model: ModelServer, tmp_path: Path, files: tuple[str, str]
 ) -> None:
     model.hold_after = 0
@@ -170,7 +170,7 @@ async def test_two_processes_on_the_same_run_do_not_get_into_each_others_way(
     assert len(read_lines(tmp_path / "out.jsonl")) == 20
 
 
-async def test_seeds_from_a_pipe_are_a_run_that_is_found_again(
+async def test_seeds_from_a_pipe_are_recognised_as_the_same_run(
     model: ModelServer, tmp_path: Path, files: tuple[str, str]
 ) -> None:
     seeds = b'{"metadata": {"n": 1}}\n{"metadata": {"n": 2}}\n'
