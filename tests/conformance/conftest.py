@@ -18,9 +18,11 @@ from typing import Any
 import httpx
 import pytest
 
+import penstock
 from support.model_server import ModelServer, echo
 
-ROOT = Path(__file__).parents[2]
+_SOURCES = Path(penstock.__file__).parents[1]
+"""Where the tests import penstock from; the server must be the same one."""
 TIMEOUT = 60.0
 """Seconds after which a test fails; no test measures anything against it."""
 
@@ -114,6 +116,7 @@ class Server:
         self.environment = {
             **kept,
             "HOME": str(folder),
+            "PYTHONPATH": str(_SOURCES),
             "NO_PROXY": "*",
             "PORT": "0",
             "DATABASE_PATH": str(folder / "data" / "test_qa_records.db"),
