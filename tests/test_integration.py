@@ -21,7 +21,7 @@ from support.runs import read_lines, until
 PIPELINE: dict[str, Any] = {
     "name": "two calls",
     "blocks": [
-        {"type": "TextGenerator", "config": {"user_prompt": "Tell me of {{ n }}."}},
+        {"type": "TextGenerator", "config": {"user_prompt": "Write about {{ n }}."}},
         {
             "type": "StructuredGenerator",
             "config": {
@@ -44,7 +44,7 @@ def answer(body: dict[str, Any]) -> Answer:
     asked = last_user_message(body)
     if "response_format" in body:
         return json.dumps({"title": f"On {asked.removeprefix('Title for: ')}"})
-    return f"told of {asked.removeprefix('Tell me of ').rstrip('.')}"
+    return f"text on {asked.removeprefix('Write about ').rstrip('.')}"
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def finish(process: Process) -> tuple[int, str, str]:
 
 @pytest.mark.slow
 @pytest.mark.row("D14")
-async def test_a_run_killed_twenty_times_gives_every_record_once_and_pays_for_no_finished_call_again(
+async def test_a_run_killed_twenty_times_makes_every_record_once_and_repeats_no_finished_call(
     model: ModelServer, tmp_path: Path, files: tuple[str, str]
 ) -> None:
     kills, concurrency = 20, 16
@@ -97,7 +97,7 @@ async def test_a_run_killed_twenty_times_gives_every_record_once_and_pays_for_no
     lines = read_lines(tmp_path / "out.jsonl")
     assert [line["id"] for line in lines] == [f"{n}.0" for n in range(1000)]
     assert all(
-        line["accumulated_state"]["generated"]["title"] == f"On told of {n}" for n, line in enumerate(lines)
+        line["accumulated_state"]["generated"]["title"] == f"On text on {n}" for n, line in enumerate(lines)
     )
     with sqlite3.connect(tmp_path / "records.db") as database:
         query = "SELECT count(*), count(DISTINCT seed || '.' || repetition || '.' || child) FROM records"
@@ -108,7 +108,7 @@ async def test_a_run_killed_twenty_times_gives_every_record_once_and_pays_for_no
     assert len(model.requests) <= 2000 + concurrency * kills
 
 
-async def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(
+async def test_ctrl_c_finishes_the_records_in_flight_and_tells_how_to_continue(
     model: ModelServer, tmp_path: Path, files: tuple[str, str]
 ) -> None:
     model.hold_after = 10
@@ -152,7 +152,7 @@ async def test_ctrl_c_twice_stops_at_once(model: ModelServer, tmp_path: Path, fi
     assert "Traceback" not in err
 
 
-async def test_two_processes_on_the_same_run_do_not_get_into_each_others_way(
+async def test_two_processes_on_the_same_run_do_not_interfere(
     model: ModelServer, tmp_path: Path, files: tuple[str, str]
 ) -> None:
     model.hold_after = 0
@@ -170,7 +170,7 @@ async def test_two_processes_on_the_same_run_do_not_get_into_each_others_way(
     assert len(read_lines(tmp_path / "out.jsonl")) == 20
 
 
-async def test_seeds_from_a_pipe_are_a_run_that_is_found_again(
+async def test_seeds_from_a_pipe_are_recognised_as_the_same_run(
     model: ModelServer, tmp_path: Path, files: tuple[str, str]
 ) -> None:
     seeds = b'{"metadata": {"n": 1}}\n{"metadata": {"n": 2}}\n'

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from penstock import redaction
 from penstock.redaction import is_secret_name, mask_secrets, redact, redact_known, register_secrets
-from penstock.settings import Settings
+from penstock.settings import Settings, get_settings
 
 ALPHANUMERIC = string.ascii_letters + string.digits
 URL_SAFE = ALPHANUMERIC + "-_"
@@ -25,7 +25,7 @@ HEX = "0123456789abcdef"
 
 
 def made_up(prefix: str, length: int, characters: str = ALPHANUMERIC, suffix: str = "") -> str:
-    """A key of a real shape that nobody ever issued."""
+    """A key of a real shape that was never issued."""
     return prefix + "".join(random.Random(prefix).choices(characters, k=length)) + suffix
 
 
@@ -276,6 +276,19 @@ def test_the_longest_of_secrets_that_begin_alike_is_masked_whole() -> None:
 def test_the_password_of_the_database_is_a_secret_of_the_settings(url: str, secrets: set[str]) -> None:
     assert set(Settings(database_url=url).secret_values()) - {""} >= secrets
     assert bool(secrets) == bool(set(Settings(database_url=url, llm_api_key="").secret_values()) - {""})  # type: ignore[arg-type]
+
+
+def test_the_secrets_of_the_process_are_registered_when_its_settings_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LLM_API_KEY", "a-secret-of-the-process")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:its-own-password@host/db")
+    get_settings.cache_clear()
+
+    get_settings()
+
+    assert redact("a-secret-of-the-process, its-own-password") == "***, ***"
+    get_settings.cache_clear()
 
 
 @settings(deadline=None, max_examples=200)

@@ -228,7 +228,7 @@ _CALL = re.compile(r"[A-Za-z_][\w.]{0,64}[(\[]")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$")
 _NOT_A_WORD = re.compile(r"[0-9!@#$%^*+~=]")
 _LONG = 64
-"""A value of this length is masked whatever it is, so that no text is read twice."""
+"""Values of this length are masked without further checks, so that no part of a text is scanned twice."""
 _NO_VALUES = frozenset(
     (
         *("none", "null", "nil", "true", "false", "undefined", "unset", "empty", "hidden", "absent"),

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from penstock.errors import ConfigurationError
+from penstock.redaction import register_secrets
 
 EMBEDDED_MODEL = "embedded/smollm2-135m"
 """The model that runs inside penstock, used when no other is configured."""
@@ -111,13 +112,18 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The settings of this process, read once; raises ConfigurationError when one of them cannot be used."""
+    """The settings of this process, read once, their secrets registered for masking.
+
+    Raises ConfigurationError when one of them cannot be used.
+    """
     try:
-        return Settings()  # values come from the environment
+        settings = Settings()  # values come from the environment
     except ValidationError as error:
         issue = error.errors()[0]
         name = ".".join(str(part) for part in issue["loc"]).upper()
         raise ConfigurationError(f"The setting {name} cannot be used: {issue['msg']}") from error
+    register_secrets(*settings.secret_values())
+    return settings
 
 
 _USER_AND_PASSWORD = re.compile(r"^[^:/]+://[^:/@]*:([^@]*)@")

@@ -1,4 +1,4 @@
-"""The whole application over a database of the test's own, asked by a real HTTP client."""
+"""The whole application with a database for each test, and an HTTP client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CountingBlock(BaseBlock):
         return {"count": type(self).runs}
 
 class PauseBlock(BaseBlock):
-    """Takes its time."""
+    """Waits 50 ms."""
     outputs = ["slept"]
     async def execute(self, data):
         await asyncio.sleep(0.05)
@@ -64,7 +64,7 @@ async def _open_client(app: FastAPI, **options: Any) -> AsyncIterator[AsyncClien
 
 @pytest.fixture
 def settings(settings: Settings, tmp_path: Path) -> Settings:
-    """The shared settings, and blocks that fail in interesting ways."""
+    """The shared settings, and user blocks that count, wait and fail."""
     folder = tmp_path / "user_blocks"
     folder.mkdir()
     (folder / "trial.py").write_text(BLOCKS)
@@ -74,7 +74,7 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
-    """The application, its services open."""
+    """The application with its services open."""
     made = create_app(settings)
     async with open_services(settings, made.state.metrics) as services:
         made.state.services = services
@@ -83,7 +83,7 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
-    """A client of the application."""
+    """An HTTP client of the application."""
     async with _open_client(app) as opened:
         yield opened
 
@@ -102,7 +102,7 @@ def create(client: AsyncClient) -> Callable[..., Awaitable[int]]:
 
 @pytest.fixture
 async def guarded(settings: Settings) -> AsyncIterator[AsyncClient]:
-    """A client of an application that needs the token ``open-sesame-42``."""
+    """An HTTP client of an application that needs the token ``open-sesame-42``."""
     locked = Settings.model_validate({**settings.model_dump(), "api_token": "open-sesame-42"})
     made = create_app(locked)
     async with open_services(locked, made.state.metrics) as services:

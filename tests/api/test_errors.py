@@ -1,4 +1,4 @@
-"""Every error has one shape, and says no more than it should."""
+"""Every error has one shape, and reveals no secret and no traceback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from penstock.api.errors import status_of
         ("GET", "/api/templates/nope", 404),
     ],
 )
-async def test_every_error_has_the_one_shape(
+async def test_every_error_has_the_same_shape(
     client: AsyncClient, method: str, path: str, status: int
 ) -> None:
     answer = await client.request(method, path)
@@ -67,7 +67,7 @@ async def test_a_body_that_is_no_json_object_is_a_422(client: AsyncClient, body:
 @pytest.mark.parametrize(
     "bomb", [b"[" * 200_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000, b"[" * 101 + b"]" * 101]
 )
-async def test_nesting_that_would_break_a_walker_is_refused(client: AsyncClient, bomb: bytes) -> None:
+async def test_json_nested_too_deeply_is_refused(client: AsyncClient, bomb: bytes) -> None:
     answer = await client.post(
         "/api/pipelines/1/execute",
         content=b'{"a": ' + bomb + b"}",
@@ -77,7 +77,7 @@ async def test_nesting_that_would_break_a_walker_is_refused(client: AsyncClient,
     assert answer.status_code == 422
 
 
-async def test_a_body_that_is_not_said_to_be_json_is_refused(client: AsyncClient) -> None:
+async def test_a_body_without_the_content_type_of_json_is_refused(client: AsyncClient) -> None:
     answer = await client.post(
         "/api/pipelines", content=b'{"name": "P"}', headers={"content-type": "text/plain"}
     )
@@ -85,7 +85,7 @@ async def test_a_body_that_is_not_said_to_be_json_is_refused(client: AsyncClient
     assert answer.status_code == 422
 
 
-async def test_what_nobody_foresaw_is_a_500_without_a_traceback(
+async def test_an_unexpected_error_is_a_500_without_a_traceback(
     app: FastAPI, client: AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail() -> None:
@@ -104,7 +104,7 @@ async def test_what_nobody_foresaw_is_a_500_without_a_traceback(
 
 
 def test_every_class_of_errors_has_a_status() -> None:
-    wanted = {
+    expected = {
         errors.BadInputError: 400,
         errors.DefinitionError: 400,
         errors.BlockNotFoundError: 400,
@@ -119,7 +119,7 @@ def test_every_class_of_errors_has_a_status() -> None:
         errors.StorageError: 503,
     }
 
-    assert {cls: status_of(cls("x")) for cls in wanted} == wanted
+    assert {cls: status_of(cls("x")) for cls in expected} == expected
 
 
 async def test_a_secret_in_an_error_is_masked(

@@ -81,7 +81,7 @@ async def test_the_service_answers_while_an_export_runs(client: AsyncClient, man
     assert len({answer.content for answer in answers}) == 1
 
 
-async def test_a_preview_says_how_many_records_it_passed_over(client: AsyncClient, many: int) -> None:
+async def test_a_preview_counts_the_records_it_skipped(client: AsyncClient, many: int) -> None:
     asked: dict[str, Any] = {"job_id": many, "format": "alpaca", "status": ["failed", "pending"], "limit": 20}
 
     preview = (await client.get("/api/export/preview", params=asked)).json()

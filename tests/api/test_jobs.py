@@ -33,23 +33,23 @@ async def _begin(client: AsyncClient, pipeline_id: int, count: int = 3, **form: 
 
 async def _wait(client: AsyncClient, job_id: int, *statuses: str, made: int = 0) -> dict[str, Any]:
     """The job, once it is in one of ``statuses`` (or has ended) and has made some records."""
-    wanted = statuses or ("completed", "failed", "cancelled", "stopped")
+    targets = statuses or ("completed", "failed", "cancelled", "stopped")
     async with asyncio.timeout(60):
         while True:
             job: dict[str, Any] = (await client.get(f"/api/jobs/{job_id}")).json()
-            if job["status"] in wanted and job["records_generated"] >= made:
+            if job["status"] in targets and job["records_generated"] >= made:
                 return job
             await asyncio.sleep(0.01)
 
 
-async def test_a_job_is_worked_off_by_the_service_itself(client: AsyncClient, create: Create) -> None:
+async def test_the_service_runs_a_submitted_job(client: AsyncClient, create: Create) -> None:
     job = await _wait(client, await _begin(client, await create(ECHO)))
 
     assert (job["status"], job["records_generated"], job["seeds"]) == ("completed", 3, "seeds.json")
     assert (job["rate"], job["seconds_left"], job["in_flight"], job["concurrency"]) == (None, None, 0, {})
 
 
-async def test_a_running_job_says_what_only_its_process_knows(
+async def test_a_running_job_shows_its_live_progress(
     client: AsyncClient, create: Create, model: ModelServer
 ) -> None:
     model.latency = 0.1
@@ -68,7 +68,7 @@ async def test_a_running_job_says_what_only_its_process_knows(
     await _wait(client, job_id)
 
 
-async def test_the_journal_serves_a_second_job_unless_it_is_to_be_fresh(
+async def test_a_second_job_uses_the_journal_unless_fresh_is_set(
     client: AsyncClient, create: Create, model: ModelServer
 ) -> None:
     number = await create(ECHO)
@@ -80,7 +80,7 @@ async def test_the_journal_serves_a_second_job_unless_it_is_to_be_fresh(
     assert len(model.requests) == 4
 
 
-async def test_what_is_taken_of_a_job_is_counted_by_step_over_all_its_runs(
+async def test_steps_are_counted_over_all_runs_of_a_job(
     client: AsyncClient, create: Create, model: ModelServer
 ) -> None:
     number = await create(ECHO, {"type": "ValidatorBlock"}, constraints={"max_total_tokens": 25})
@@ -99,7 +99,7 @@ async def test_what_is_taken_of_a_job_is_counted_by_step_over_all_its_runs(
     "form",
     [{"concurrency": 0}, {"concurrency": "many"}, {"fresh": "perhaps"}, {"pipeline_id": 2**64}],
 )
-async def test_what_makes_no_sense_is_refused(
+async def test_invalid_submissions_are_refused(
     client: AsyncClient, create: Create, form: dict[str, Any]
 ) -> None:
     answer = await client.post(
@@ -111,7 +111,7 @@ async def test_what_makes_no_sense_is_refused(
 
 
 @pytest.mark.parametrize("name", ["../../etc/x.json", "a\\b.JSON", "ünï.json", "x" * 300 + ".json"])
-async def test_a_files_name_leads_nowhere(client: AsyncClient, create: Create, name: str) -> None:
+async def test_a_file_name_cannot_name_a_path(client: AsyncClient, create: Create, name: str) -> None:
     file = {"file": (name, b'[{"metadata": {"n": 1}}]')}
 
     answer = await client.post("/api/generate", files=file, data={"pipeline_id": await create(ECHO)})
@@ -147,7 +147,7 @@ def _client(app: FastAPI) -> AsyncClient:
     return AsyncClient(transport=ASGITransport(app=app), base_url="http://127.0.0.1:8000")
 
 
-async def test_a_job_of_the_command_line_is_seen_and_cannot_be_taken_up_here(
+async def test_a_job_of_the_command_line_is_shown_but_cannot_be_resumed_here(
     client: AsyncClient, create: Create, app: FastAPI
 ) -> None:
     from penstock.entities import JobStatus
@@ -166,7 +166,7 @@ async def test_a_job_of_the_command_line_is_seen_and_cannot_be_taken_up_here(
     assert "command" in resumed.json()["error"]
 
 
-async def test_a_secret_that_a_provider_repeats_does_not_come_out(
+async def test_a_secret_that_a_provider_repeats_is_masked(
     client: AsyncClient, create: Create, model: ModelServer
 ) -> None:
     model.answer = lambda _: "your key is sk-test-0123456789"

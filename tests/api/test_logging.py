@@ -1,4 +1,4 @@
-"""One line a message, and no secret in it."""
+"""The log has one line a message, with secrets masked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_line_has_date_time_level_module_and_trace_id() -> None:
     )
 
 
-def test_a_json_line_has_the_trace_id_apart() -> None:
+def test_a_json_line_has_a_field_for_the_trace_id() -> None:
     trace_id = str(uuid.uuid4())
 
     line = orjson.loads(JsonFormatter().format(_record(f"[{trace_id}] step 2: no", level=logging.ERROR)))
@@ -42,14 +42,14 @@ def test_a_json_line_has_the_trace_id_apart() -> None:
     assert line["time"].endswith("+00:00")
 
 
-def test_nobody_can_forge_a_line() -> None:
+def test_a_message_cannot_forge_a_log_line() -> None:
     line = LineFormatter().format(_record("bad\n2026-01-01 00:00:00 [ERROR] forged: x\r"))
 
     assert "\n" not in line
     assert "\r" not in line
 
 
-def test_secrets_of_the_settings_and_what_looks_like_one_are_masked() -> None:
+def test_secrets_of_the_settings_and_texts_of_their_shape_are_masked() -> None:
     settings = Settings(llm_api_key=SecretStr("hunter2-hunter2"), api_token=SecretStr("swordfish"))
     register_secrets(*settings.secret_values())
 
@@ -60,7 +60,7 @@ def test_secrets_of_the_settings_and_what_looks_like_one_are_masked() -> None:
     assert masked == "*** *** *** Bearer *** postgresql://***@host/db"
 
 
-def test_a_traceback_is_masked_too() -> None:
+def test_secrets_in_a_traceback_are_masked() -> None:
     register_secrets("hunter2-hunter2")
     record = _record("it broke")
     try:

@@ -1,8 +1,11 @@
-"""Pipelines over HTTP, where the conformance suite does not look."""
+"""Pipelines over HTTP: what the conformance tests do not cover."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +36,7 @@ layout: {x: 1}
 """
 
 
-async def test_a_step_above_that_is_pinned_is_not_called_again(
+async def test_a_pinned_step_is_not_run_again(
     client: AsyncClient, create: Create, model: ModelServer
 ) -> None:
     number = await create(ECHO, CHECKED)
@@ -55,7 +58,7 @@ async def test_a_step_above_that_is_pinned_is_not_called_again(
     assert len(model.requests) == 1
 
 
-async def test_a_single_step_runs_on_what_is_pinned_above_it(client: AsyncClient, create: Create) -> None:
+async def test_a_single_step_runs_on_pinned_outputs(client: AsyncClient, create: Create) -> None:
     number = await create(ECHO, COUNT, CHECKED)
 
     answer = await client.post(
@@ -67,7 +70,7 @@ async def test_a_single_step_runs_on_what_is_pinned_above_it(client: AsyncClient
     assert answer.json()["result"] == {"assistant": "abc", "valid": True, "pipeline_output": "abc"}
 
 
-async def test_a_step_that_fails_is_the_last_and_says_why(client: AsyncClient, create: Create) -> None:
+async def test_a_failed_step_is_the_last_and_has_its_error(client: AsyncClient, create: Create) -> None:
     number = await create(COUNT, BOOM, CHECKED)
 
     answer = (
@@ -80,7 +83,9 @@ async def test_a_step_that_fails_is_the_last_and_says_why(client: AsyncClient, c
     assert answer["result"]["a"] == 1
 
 
-async def test_one_child_of_a_multiplier_goes_on(client: AsyncClient, create: Create) -> None:
+async def test_a_preview_continues_with_one_child_of_a_multiplier(
+    client: AsyncClient, create: Create
+) -> None:
     number = await create(
         {"type": "MarkdownMultiplierBlock"}, {"type": "CoherenceScore", "config": {"field_name": "content"}}
     )
@@ -95,7 +100,7 @@ async def test_one_child_of_a_multiplier_goes_on(client: AsyncClient, create: Cr
     assert beyond.status_code == 400
 
 
-async def test_changes_that_are_not_saved_can_be_tried(client: AsyncClient, create: Create) -> None:
+async def test_unsaved_changes_can_be_previewed(client: AsyncClient, create: Create) -> None:
     number = await create(BOOM)
 
     answer = await client.post(
@@ -122,7 +127,7 @@ async def test_changes_that_are_not_saved_can_be_tried(client: AsyncClient, crea
         ({"unknown": 1}, 422),
     ],
 )
-async def test_a_preview_of_what_is_not_there_is_refused(
+async def test_a_preview_of_steps_that_do_not_exist_is_refused(
     client: AsyncClient, create: Create, body: dict[str, Any], status: int
 ) -> None:
     number = await create(COUNT, CHECKED)
@@ -132,7 +137,7 @@ async def test_a_preview_of_what_is_not_there_is_refused(
     assert answer.status_code == status
 
 
-async def test_a_file_that_goes_in_comes_out_byte_for_byte(client: AsyncClient) -> None:
+async def test_an_imported_file_is_exported_byte_for_byte(client: AsyncClient) -> None:
     source = YAML.encode()
 
     made = await client.post(
@@ -146,7 +151,7 @@ async def test_a_file_that_goes_in_comes_out_byte_for_byte(client: AsyncClient) 
     assert 'filename="By_hand.yaml"' in out.headers["content-disposition"]
 
 
-async def test_a_file_can_be_a_new_version_and_older_ones_stay_as_they_were(client: AsyncClient) -> None:
+async def test_a_file_can_be_imported_as_a_new_version(client: AsyncClient) -> None:
     number = (await client.post("/api/pipelines/import", content=YAML)).json()["id"]
     other = YAML.replace("By hand", "By another hand")
 
@@ -187,7 +192,9 @@ async def test_a_file_that_is_no_pipeline_is_refused(client: AsyncClient, body: 
     assert "root:" not in answer.text
 
 
-async def test_a_whole_number_is_a_limit_however_it_is_written(client: AsyncClient, create: Create) -> None:
+async def test_a_limit_may_be_written_as_a_float_without_fraction(
+    client: AsyncClient, create: Create
+) -> None:
     number = await create(COUNT, constraints={"max_total_tokens": 100.0})
     file = b"name: x\nblocks: [{type: CountingBlock}]\nconstraints: {max_total_tokens: 100.0}"
     imported = (await client.post("/api/pipelines/import", content=file)).json()["id"]
@@ -197,7 +204,7 @@ async def test_a_whole_number_is_a_limit_however_it_is_written(client: AsyncClie
     assert [answer.status_code for answer in answers] == [200, 200]
 
 
-async def test_a_version_that_is_not_there_is_a_404(client: AsyncClient, create: Create) -> None:
+async def test_an_unknown_version_is_a_404(client: AsyncClient, create: Create) -> None:
     number = await create(COUNT)
 
     for version in ("2", "0", "-5", "9999999999"):
@@ -206,7 +213,17 @@ async def test_a_version_that_is_not_there_is_a_404(client: AsyncClient, create:
         assert answer.status_code == 404
 
 
-async def test_problems_are_data_and_name_the_step(client: AsyncClient, create: Create) -> None:
+async def test_the_documented_issue_is_the_one_that_is_answered(client: AsyncClient) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    shown = next(text for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if "severity" in text)
+
+    definition = {"name": "P", "blocks": [{"type": "TextGeneratr"}]}
+    answer = await client.post("/api/pipelines/validate", json=definition)
+
+    assert answer.json()["problems"] == [json.loads(shown)]
+
+
+async def test_issues_name_the_step(client: AsyncClient, create: Create) -> None:
     number = await create({"type": "TextGeneratr"}, CHECKED)
 
     stored = (await client.post(f"/api/pipelines/{number}/validate")).json()
@@ -232,7 +249,7 @@ async def test_impossible_limits_are_refused_when_a_pipeline_is_saved(
 
 
 @pytest.mark.row("A6", "A10")
-async def test_undeclared_fields_are_told_as_they_are(client: AsyncClient, create: Create) -> None:
+async def test_undeclared_fields_are_listed_in_the_error(client: AsyncClient, create: Create) -> None:
     number = await create({"type": "BadBlock"})
 
     answer = await client.post(f"/api/pipelines/{number}/execute", json={})
@@ -266,9 +283,7 @@ async def test_blocks_and_what_failed_to_load_are_listed(client: AsyncClient) ->
     assert {"RegexGate", "JSONSchemaGate"} <= gates
 
 
-async def test_a_refused_delete_hook_leaves_the_pipeline_alone(
-    client: AsyncClient, create: Create, app: Any
-) -> None:
+async def test_hooks_run_before_a_pipeline_is_deleted(client: AsyncClient, create: Create, app: Any) -> None:
     number = await create(COUNT)
     seen: list[int] = []
 
@@ -282,7 +297,7 @@ async def test_a_refused_delete_hook_leaves_the_pipeline_alone(
     assert seen == [number]
 
 
-async def test_names_that_no_database_could_keep_are_refused(client: AsyncClient) -> None:
+async def test_names_with_nul_or_too_many_characters_are_refused(client: AsyncClient) -> None:
     for name in ("x\x00y", "x" * 201):
         answer = await client.post("/api/pipelines", json={"name": name, "blocks": [COUNT]})
 
@@ -290,7 +305,7 @@ async def test_names_that_no_database_could_keep_are_refused(client: AsyncClient
 
 
 @pytest.mark.row("A149")
-async def test_jobs_and_records_go_with_their_pipeline(
+async def test_deleting_a_pipeline_deletes_its_jobs_and_records(
     client: AsyncClient, create: Create, app: FastAPI
 ) -> None:
     number = await create(COUNT)

@@ -1,4 +1,4 @@
-"""Records over HTTP, in one process: filters and pages hold what they say, whatever is in the records."""
+"""Filters and pages of records return exactly the matching records, whatever these contain."""
 
 from __future__ import annotations
 
@@ -136,20 +136,21 @@ def _is_same(one: Any, other: Any) -> bool:
     equals=_values.filter(lambda value: value is not None),
     low=_numbers,
     high=_numbers,
-    wanted=st.sets(st.sampled_from(list(RecordStatus))),
+    statuses=st.sets(st.sampled_from(list(RecordStatus))),
 )
-def test_a_filter_gives_just_the_records_for_which_it_holds(
+def test_a_filter_returns_exactly_the_matching_records(
     stock: Stock,
     rows: Rows,
     name: str,
     equals: Any,
     low: float,
     high: float,
-    wanted: set[RecordStatus],
+    statuses: set[RecordStatus],
 ) -> None:
     def holds(number: int, test: Callable[[Any], bool]) -> bool:
         metadata, status = rows[number]
-        return (not wanted or status in wanted) and metadata.get(name) is not None and test(metadata[name])
+        value = metadata.get(name)
+        return (not statuses or status in statuses) and value is not None and test(value)
 
     stock.fill(rows)
 
@@ -157,7 +158,7 @@ def test_a_filter_gives_just_the_records_for_which_it_holds(
         ({"equals": _as_query(equals)}, lambda value: _is_same(value, equals)),
         ({"min": low, "max": high}, lambda value: _is_number(value) and low <= value <= high),
     ):
-        asked: dict[str, Any] = {"status": [str(status) for status in wanted], "field": name, **query}
+        asked: dict[str, Any] = {"status": [str(status) for status in statuses], "field": name, **query}
         answer = stock.get(**asked, sort="id")
         counts = stock.get("/counts", **asked)
 
@@ -175,7 +176,9 @@ def test_a_filter_gives_just_the_records_for_which_it_holds(
 )
 @example(rows=[({"score": 1}, RecordStatus.PENDING)] * 5, sort="-score", limit=2)
 @example(rows=[({}, RecordStatus.PENDING)] * 5, sort="score", limit=2)
-def test_pages_by_cursor_are_the_whole_list_in_order(stock: Stock, rows: Rows, sort: str, limit: int) -> None:
+def test_pages_by_cursor_make_up_the_whole_list_in_order(
+    stock: Stock, rows: Rows, sort: str, limit: int
+) -> None:
     name, down = sort.removeprefix("-"), sort.startswith("-")
 
     def place(number: int) -> tuple[Any, ...]:
@@ -208,7 +211,7 @@ def test_pages_by_cursor_are_the_whole_list_in_order(stock: Stock, rows: Rows, s
 @example(name="a\\", text="\x00")
 @example(name="..", text="'")
 @example(name="[0]", text="é")
-def test_no_field_and_no_text_upsets_the_database(stock: Stock, name: str, text: str) -> None:
+def test_no_field_and_no_text_causes_a_database_error(stock: Stock, name: str, text: str) -> None:
     stock.fill([({"score": 1}, RecordStatus.PENDING)])
 
     answers = [
@@ -227,7 +230,7 @@ def test_no_field_and_no_text_upsets_the_database(stock: Stock, name: str, text:
 
 
 @pytest.mark.parametrize("sort", ["-id", "updated_at", "score"])
-def test_a_cursor_belongs_to_its_own_order(sort: str) -> None:
+def test_a_cursor_of_another_order_is_refused(sort: str) -> None:
     order = read_order("-score")
     cursor = write_cursor(order, Position(7, 0.5))
 
@@ -237,13 +240,13 @@ def test_a_cursor_belongs_to_its_own_order(sort: str) -> None:
 
 
 @given(text=st.text(max_size=60))
-def test_a_cursor_that_nobody_wrote_is_refused(text: str) -> None:
+def test_a_forged_cursor_is_refused(text: str) -> None:
     with pytest.raises(BadInputError):
         read_cursor(text, read_order("-id"))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_number_that_json_has_no_word_for_ends_no_page(value: float) -> None:
+def test_a_page_never_ends_at_a_value_that_json_cannot_hold(value: float) -> None:
     cursor = write_cursor(read_order("score"), Position(7, value))
 
     assert read_cursor(cursor, read_order("score")).value is None
@@ -261,7 +264,7 @@ async def _make_records(client: AsyncClient, create: Create, count: int) -> int:
     return job_id
 
 
-async def test_a_page_says_where_the_next_one_is(client: AsyncClient, create: Create) -> None:
+async def test_a_page_has_the_address_of_the_next_one(client: AsyncClient, create: Create) -> None:
     await _make_records(client, create, 3)
 
     first = await client.get("/api/records", params={"limit": 2, "field": "n", "min": 0})
@@ -271,7 +274,7 @@ async def test_a_page_says_where_the_next_one_is(client: AsyncClient, create: Cr
     assert "next" not in second.links
 
 
-async def test_a_bulk_change_leaves_failed_records_alone_unless_they_are_named(
+async def test_a_bulk_change_skips_failed_records_unless_they_are_named(
     app: FastAPI, client: AsyncClient, create: Create
 ) -> None:
     job_id = await _make_records(client, create, 2)
@@ -288,7 +291,7 @@ async def test_a_bulk_change_leaves_failed_records_alone_unless_they_are_named(
 
 
 @pytest.mark.parametrize("value", [5, True, None, {"a": [1]}, "text"])
-async def test_an_output_of_any_kind_can_be_put_in(client: AsyncClient, create: Create, value: Any) -> None:
+async def test_an_output_of_any_type_can_be_set(client: AsyncClient, create: Create, value: Any) -> None:
     await _make_records(client, create, 1)
 
     answer = await client.put("/api/records/1", json={"output": value, "status": "edited"})

@@ -1,4 +1,4 @@
-"""Who may ask, by which name, with which token, and how much at once."""
+"""Checks of host name, origin, token and size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _policy(**changes: object) -> Policy:
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:8000", "127.0.0.1:99", "127.8.9.1", "[::1]:8000", "localhost."]
 )
-async def test_loopback_names_are_known_whatever_the_port(host: str) -> None:
+async def test_loopback_names_are_accepted_with_any_port(host: str) -> None:
     answer = await _ask(headers={"host": host})
 
     assert answer.status_code == 200
@@ -56,14 +56,14 @@ async def test_loopback_names_are_known_whatever_the_port(host: str) -> None:
         "10.0.0.1",
     ],
 )
-async def test_a_rebound_name_is_refused(host: str) -> None:
+async def test_a_rebound_host_name_is_refused(host: str) -> None:
     answer = await _ask(headers={"host": host})
 
     assert answer.status_code == 400
     assert answer.json()["detail"] == {"host": host}
 
 
-async def test_names_of_a_proxy_are_known_when_the_settings_say_so() -> None:
+async def test_host_names_in_allowed_hosts_are_accepted() -> None:
     policy = _policy(allowed_hosts="data.example, other.example:443")
 
     answers = [
@@ -74,7 +74,7 @@ async def test_names_of_a_proxy_are_known_when_the_settings_say_so() -> None:
     assert [answer.status_code for answer in answers] == [200, 200, 400]
 
 
-async def test_a_wildcard_address_with_a_token_takes_any_name_and_still_wants_the_token() -> None:
+async def test_on_a_wildcard_address_any_host_name_is_accepted_with_the_token() -> None:
     policy = _policy(host="0.0.0.0", api_token=TOKEN)
 
     with_token = await _ask(policy=policy, headers={"host": "box.lan", "x-api-token": TOKEN})
@@ -92,7 +92,7 @@ async def test_a_wildcard_address_with_a_token_takes_any_name_and_still_wants_th
         {"cookie": f"other=1; penstock_token={TOKEN}"},
     ],
 )
-async def test_the_token_may_come_in_a_header_or_a_cookie(headers: dict[str, str]) -> None:
+async def test_the_token_is_accepted_in_a_header_or_a_cookie(headers: dict[str, str]) -> None:
     answer = await _ask(policy=_policy(api_token=TOKEN), headers=headers)
 
     assert answer.status_code == 200
@@ -113,7 +113,7 @@ async def test_the_token_may_come_in_a_header_or_a_cookie(headers: dict[str, str
         {"cookie": f"penstock_token2={TOKEN}"},
     ],
 )
-async def test_anything_else_is_not_the_token(headers: dict[str, str]) -> None:
+async def test_other_values_are_not_accepted_as_the_token(headers: dict[str, str]) -> None:
     raw = {name: value.encode("latin-1") for name, value in headers.items()}
 
     answer = await _ask(policy=_policy(api_token=TOKEN), headers=raw)
@@ -132,7 +132,7 @@ async def test_health_and_signing_in_need_no_token() -> None:
     assert [answer.status_code for answer in answers] == [200, 200]
 
 
-async def test_a_browser_without_a_token_gets_a_page_that_asks_for_it() -> None:
+async def test_a_browser_without_a_token_gets_the_sign_in_page() -> None:
     answer = await _ask(path="/review", policy=_policy(api_token=TOKEN), headers={"accept": "text/html,*/*"})
 
     assert answer.status_code == 401
@@ -155,13 +155,13 @@ async def test_a_browser_without_a_token_gets_a_page_that_asks_for_it() -> None:
         ({"sec-fetch-site": "same-site", "origin": "http://localhost:8000"}, 403),
     ],
 )
-async def test_only_own_pages_may_change_anything(headers: dict[str, str], status: int) -> None:
+async def test_only_own_pages_may_send_changes(headers: dict[str, str], status: int) -> None:
     answer = await _ask("POST", headers=headers)
 
     assert answer.status_code == status
 
 
-async def test_no_answer_lets_another_origin_read_it() -> None:
+async def test_answers_have_no_cors_headers() -> None:
     answer = await _ask(headers={"origin": "https://evil.example"})
 
     assert not [name for name in answer.headers if name.startswith("access-control-")]
@@ -171,14 +171,14 @@ async def test_no_answer_lets_another_origin_read_it() -> None:
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
-async def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
+async def test_a_body_with_too_large_a_content_length_is_refused_unread() -> None:
     answer = await _ask("POST", content=b"x" * (MAX_BODY_BYTES + 1))
 
     assert answer.status_code == 413
     assert answer.json()["detail"] == {"limit_bytes": MAX_BODY_BYTES}
 
 
-async def test_a_body_in_chunks_is_counted_as_it_comes() -> None:
+async def test_a_chunked_body_is_counted_as_it_arrives() -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(30):
             yield b"x" * 10
@@ -193,7 +193,7 @@ async def test_a_body_in_chunks_is_counted_as_it_comes() -> None:
 
 @pytest.mark.row("A220")
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.lan", "10.0.0.1"])
-def test_an_open_door_without_a_token_is_refused_with_the_reason(host: str) -> None:
+def test_a_public_address_without_a_token_is_refused_with_the_reason(host: str) -> None:
     with pytest.raises(ConfigurationError, match="API_TOKEN"):
         require_token_for_public_bind(Settings(host=host))
 
@@ -207,7 +207,7 @@ def test_loopback_needs_no_token(host: str) -> None:
     assert is_loopback(host)
 
 
-async def test_signing_in_gives_a_cookie_that_no_script_can_read(guarded: AsyncClient) -> None:
+async def test_signing_in_sets_a_cookie_that_no_script_can_read(guarded: AsyncClient) -> None:
     refused = await guarded.get("/api/pipelines")
     wrong = await guarded.post("/api/session", json={"token": "wrong"})
 

@@ -1,1 +1,1 @@
-"""The platform contract, tried from outside: a real server process, asked over HTTP."""
+"""The platform contract, tested over HTTP against a real server process."""

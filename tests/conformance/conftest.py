@@ -1,4 +1,4 @@
-"""A server process a module, the scripted model behind it, and a client before it."""
+"""One server process for each module, with a scripted model server and an HTTP client."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from typing import Any
 import httpx
 import pytest
 
-from support.model_server import ModelServer
+import penstock
+from support.model_server import ModelServer, echo
 
-ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
-"""Seconds that anything may take before the test gives up on it; nothing is measured against it."""
+_SOURCES = Path(penstock.__file__).parents[1]
+"""Where the tests import penstock from; the server must be the same one."""
+TIMEOUT = 60.0
+"""Seconds after which a test fails; no test measures anything against it."""
 
 USER_BLOCKS = '''
 import asyncio
+from pathlib import Path
 from penstock.blocks.base import BaseBlock
 
 class SlowBlock(BaseBlock):
@@ -38,7 +41,7 @@ class SlowBlock(BaseBlock):
         return {"slept": True}
 
 class BoomBlock(BaseBlock):
-    """Fails, where the state says so or no word is given."""
+    """Fails if the state has the word, or always without one."""
     outputs = []
     def __init__(self, word: str = "") -> None:
         self.word = word
@@ -48,14 +51,29 @@ class BoomBlock(BaseBlock):
         return {}
 
 class MutatingBlock(BaseBlock):
-    """Changes what it is given, in depth."""
+    """Changes a list inside its input."""
     outputs = ["seen"]
     async def execute(self, data):
         data["tags"].append("x")
         return {"seen": len(data["tags"])}
 
+class WaitBlock(BaseBlock):
+    """Waits until the file that the state names exists."""
+    outputs = ["waited"]
+    async def execute(self, data):
+        while not Path(data["file"]).exists():
+            await asyncio.sleep(0.01)
+        return {"waited": True}
+
+class MarkBlock(BaseBlock):
+    """Leaves a file that shows that it ran."""
+    outputs = ["marked"]
+    async def execute(self, data):
+        Path(data["file"] + ".ran").touch()
+        return {"marked": True}
+
 class ScoreBlock(BaseBlock):
-    """Says what the seed's number is."""
+    """Returns the seed's number."""
     outputs = ["score"]
     async def execute(self, data):
         return {"score": data["n"]}
@@ -69,7 +87,7 @@ class BadBlock(BaseBlock):
 
 
 class Model:
-    """The scripted model server, on a thread of its own, so that several tests can share it."""
+    """The scripted model server on its own thread, so that several tests can share it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -79,17 +97,17 @@ class Model:
         self._run(self.server.__aenter__())
 
     def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(TIMEOUT)
 
     def close(self) -> None:
         self._run(self.server.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         self._loop.close()
 
 
 class Server:
-    """``python -m penstock.app`` in a folder of its own, on a free port."""
+    """``python -m penstock.app`` in its own folder, on a free port."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
@@ -98,6 +116,7 @@ class Server:
         self.environment = {
             **kept,
             "HOME": str(folder),
+            "PYTHONPATH": str(_SOURCES),
             "NO_PROXY": "*",
             "PORT": "0",
             "DATABASE_PATH": str(folder / "data" / "test_qa_records.db"),
@@ -108,7 +127,7 @@ class Server:
         self.client = httpx.Client()
 
     def start(self) -> Server:
-        """Start the process, and return once it says where it listens."""
+        """Start the process, and return once it has printed its address."""
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "penstock.app"],
@@ -124,7 +143,7 @@ class Server:
         assert match, f"The server did not start: {self.log.read_text()}"
         self.url = match[0]
         self.client.close()
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT, trust_env=False)
         return self
 
     @property
@@ -139,12 +158,12 @@ class Server:
         return self._process.pid
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """End the process, politely or not, and return its exit status."""
+        """Send a signal to the process, wait for its end, and return its exit status."""
         assert self._process is not None
         self.client.close()
         self._process.send_signal(how)
         try:
-            status = self._process.wait(PATIENCE)
+            status = self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise
@@ -153,7 +172,7 @@ class Server:
         return status
 
     def create(self, *blocks: dict[str, Any], name: str = "P", **extra: Any) -> int:
-        """Make a pipeline and return its id."""
+        """Create a pipeline and return its id."""
         answer = self.client.post("/api/pipelines", json={"name": name, "blocks": list(blocks), **extra})
         assert answer.status_code == 200, answer.text
         return int(answer.json()["id"])
@@ -163,13 +182,13 @@ class Server:
         return self.client.post(f"/api/pipelines/{pipeline_id}/execute", json=state)
 
     def upload(self, pipeline_id: int, seeds: Any, name: str = "seeds.json", **fields: Any) -> httpx.Response:
-        """Begin a job; seeds that are not bytes are sent as JSON."""
+        """Start a job; seeds that are not bytes are sent as JSON."""
         content = seeds if isinstance(seeds, bytes) else json.dumps(seeds).encode()
         form = {"pipeline_id": pipeline_id, **fields}
         return self.client.post("/api/generate", files={"file": (name, content)}, data=form)
 
     def begin(self, pipeline_id: int, seeds: Any, name: str = "seeds.json", **fields: Any) -> int:
-        """Begin a job and return its id."""
+        """Start a job and return its id."""
         answer = self.upload(pipeline_id, seeds, name, **fields)
         assert answer.status_code == 200, answer.text
         return int(answer.json()["job_id"])
@@ -182,11 +201,11 @@ class Server:
 
     def wait(self, job_id: int, *statuses: str, until: Callable[[dict[str, Any]], bool] | None = None) -> Any:
         """The job, once it is in one of ``statuses`` (or has ended), or ``until`` holds."""
-        wanted = statuses or ("completed", "failed", "cancelled", "stopped")
-        deadline = time.monotonic() + PATIENCE
+        targets = statuses or ("completed", "failed", "cancelled", "stopped")
+        deadline = time.monotonic() + TIMEOUT
         while True:
             job = self.job(job_id)
-            if until(job) if until else job["status"] in wanted:
+            if until(job) if until else job["status"] in targets:
                 return job
             assert time.monotonic() < deadline, job
             time.sleep(0.02)
@@ -202,17 +221,17 @@ class Server:
         return list(answer.json())
 
     def wait_for_log(self, text: str) -> str:
-        """The log, once it holds ``text``."""
-        deadline = time.monotonic() + PATIENCE
+        """The log, once it contains ``text``."""
+        deadline = time.monotonic() + TIMEOUT
         while text not in (log := self.log.read_text()):
-            assert time.monotonic() < deadline, f"{text!r} never came up in the log:\n{log}"
+            assert time.monotonic() < deadline, f"{text!r} is not in the log:\n{log}"
             time.sleep(0.02)
         return log
 
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Model]:
-    """What plays the model for a module's server: ``provider.server`` is a ModelServer."""
+    """The model of a module's server: ``provider.server`` is a ModelServer."""
     model = Model()
     yield model
     model.close()
@@ -220,7 +239,7 @@ def provider() -> Iterator[Model]:
 
 @pytest.fixture(scope="module")
 def server(provider: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The module's server process, with a few blocks of the user's own, logging everything."""
+    """The module's server process, with a few user blocks and a log at level DEBUG."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "user_blocks").mkdir()
     (folder / "user_blocks" / "trial.py").write_text(USER_BLOCKS)
@@ -238,5 +257,15 @@ def server(provider: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def client(server: Server) -> httpx.Client:
-    """A client of the module's server."""
+    """An HTTP client of the module's server."""
     return server.client
+
+
+@pytest.fixture
+def asked(provider: Model) -> Iterator[list[dict[str, Any]]]:
+    """What the model was asked in this test; afterwards it echoes again."""
+    server = provider.server
+    server.requests.clear()
+    yield server.requests
+    server.script.clear()
+    server.answer, server.latency = echo, 0.0

@@ -1,4 +1,4 @@
-"""What a job survives: the process killed, the disk full, the database locked."""
+"""Jobs survive a killed process, a full disk and a locked database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SEEDS = [{"metadata": {"n": number}} for number in range(RECORDS)]
 
 @pytest.fixture
 def model() -> Iterator[Model]:
-    """A model of the test's own, whose requests are counted."""
+    """A model for one test, whose requests are counted."""
     made = Model()
     yield made
     made.close()
@@ -44,7 +44,7 @@ def model() -> Iterator[Model]:
 
 @pytest.fixture
 def fresh(model: Model, tmp_path: Path) -> Iterator[Server]:
-    """A server that is not started yet; whatever happens, it does not outlive the test."""
+    """A server that is not started yet; it is killed at the end of the test if it still runs."""
     (tmp_path / "user_blocks").mkdir()
     (tmp_path / "user_blocks" / "trial.py").write_text(USER_BLOCKS)
     (tmp_path / "temporary").mkdir()
@@ -62,7 +62,7 @@ def fresh(model: Model, tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.slow
 @pytest.mark.row("D14", "A184", "A230")
-def test_a_job_survives_twenty_kills_and_pays_for_no_finished_call_twice(fresh: Server, model: Model) -> None:
+def test_a_job_survives_twenty_kills_and_repeats_no_finished_call(fresh: Server, model: Model) -> None:
     chance = random.Random(20)
     model.server.latency = 0.12
     fresh.start()
@@ -72,14 +72,14 @@ def test_a_job_survives_twenty_kills_and_pays_for_no_finished_call_twice(fresh: 
         time.sleep(chance.uniform(0.0, 0.9))
         fresh.stop(signal.SIGKILL)
         fresh.start()
-    made_under_fire = fresh.job(job_id)["records_generated"]
+    made_before_the_end = fresh.job(job_id)["records_generated"]
     model.server.latency = 0.0
     job = fresh.wait(job_id)
 
     records = fresh.records(job_id, trace=False)
     asked = [body["messages"][-1]["content"] for body in model.server.bodies]
     repeated = sum(count - 1 for count in Counter(asked).values())
-    assert 0 < made_under_fire < RECORDS
+    assert 0 < made_before_the_end < RECORDS
     assert (job["status"], job["records_generated"], job["records_failed"]) == ("completed", RECORDS, 0)
     assert sorted(record["metadata"]["n"] for record in records) == list(range(RECORDS))
     assert all(record["output"] == _expected(record["metadata"]["n"]) for record in records)
@@ -94,12 +94,12 @@ def _expected(n: int) -> str:
 
 
 @pytest.mark.row("D14")
-def test_a_disk_that_takes_no_more_is_said_clearly_and_nothing_is_lost(fresh: Server, model: Model) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_lost(fresh: Server, model: Model) -> None:
     fresh.start()
     job_id = fresh.begin(fresh.create(*CHAIN), SEEDS[:300], concurrency=8)
     fresh.wait(job_id, until=lambda job: job["records_generated"] >= 20)
 
-    with _no_room(fresh):
+    with _full_disk(fresh):
         job = fresh.wait(job_id, until=lambda job: job["error"] is not None)
         kept = {record["id"] for record in fresh.records(job_id, trace=False)}
         refused = fresh.client.post("/api/pipelines", json={"name": "P", "blocks": CHAIN})
@@ -111,11 +111,11 @@ def test_a_disk_that_takes_no_more_is_said_clearly_and_nothing_is_lost(fresh: Se
     assert len(kept) >= 20
     assert refused.status_code == 503
     assert "check that its disk has room" in refused.json()["error"]
-    _assert_whole(fresh, done, kept, model)
+    _assert_complete(fresh, done, kept, model)
 
 
 @pytest.mark.row("D14")
-def test_a_locked_database_is_said_clearly_and_the_job_goes_on_by_itself(fresh: Server, model: Model) -> None:
+def test_a_locked_database_is_reported_and_the_job_resumes_by_itself(fresh: Server, model: Model) -> None:
     fresh.environment["DATABASE_LOCK_SECONDS"] = "0.5"
     fresh.start()
     job_id = fresh.begin(fresh.create(*CHAIN), SEEDS[:300], concurrency=8)
@@ -133,11 +133,11 @@ def test_a_locked_database_is_said_clearly_and_the_job_goes_on_by_itself(fresh: 
     assert "locked" in job["error"]
     assert len(kept) >= 20
     assert (refused.status_code, "locked" in refused.json()["error"]) == (503, True)
-    _assert_whole(fresh, done, kept, model)
+    _assert_complete(fresh, done, kept, model)
 
 
 @contextmanager
-def _no_room(server: Server) -> Iterator[None]:
+def _full_disk(server: Server) -> Iterator[None]:
     """The system refuses the server every byte that it writes to a file."""
     before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, before[1]))
@@ -145,8 +145,8 @@ def _no_room(server: Server) -> Iterator[None]:
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, before)
 
 
-def _assert_whole(server: Server, job: dict[str, Any], kept: set[int], model: Model) -> None:
-    """All 300 records are there once, those of before the trouble too, and hardly a call was repeated."""
+def _assert_complete(server: Server, job: dict[str, Any], kept: set[int], model: Model) -> None:
+    """All 300 records are there once, those from before the failure too, and few calls were repeated."""
     with closing(sqlite3.connect(server.environment["DATABASE_PATH"])) as database:
         rows = database.execute("SELECT id, seed FROM records WHERE job_id = ?", [job["id"]]).fetchall()
     assert (job["status"], job["records_generated"], job["error"]) == ("completed", 300, None)

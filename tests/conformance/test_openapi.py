@@ -1,4 +1,4 @@
-"""The service does what its own description says, whatever it is asked."""
+"""Every route conforms to the OpenAPI description, for random requests."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def stocked(server: Server) -> Server:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_every_operation_keeps_to_its_description(stocked: Server, case: schemathesis.Case[Any]) -> None:
+def test_every_operation_conforms_to_its_description(stocked: Server, case: schemathesis.Case[Any]) -> None:
     case.call_and_validate(base_url=stocked.url, checks=CHECKS, timeout=60)

@@ -1,30 +1,18 @@
-"""Section 9 of the contract: records and exports."""
+"""Section 9 of the contract: records."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
-import pyarrow.parquet
 import pytest
 
 from conformance.conftest import Server
+from conformance.helpers import ECHO, fail_on, is_error
 
-pytestmark = pytest.mark.xdist_group("conformance_records")  # one server for all of them
-ECHO: dict[str, Any] = {"type": "TextGenerator", "config": {"user_prompt": "hi {{ topic }}"}}
+pytestmark = pytest.mark.xdist_group("conformance_records_api")  # one server for all of them
 SCORE: dict[str, Any] = {"type": "ScoreBlock"}
-
-
-def _is_error(answer: httpx.Response, status: int, message: str | None = None) -> bool:
-    body = answer.json()
-    assert answer.status_code == status, answer.text
-    assert body.keys() == {"error", "detail"}
-    assert message is None or body["error"] == message
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +169,7 @@ def test_without_traces_a_record_shows_its_last_state(server: Server, echoed: in
 def test_a_status_that_does_not_exist_is_refused_with_those_that_do(client: httpx.Client, where: str) -> None:
     answer = client.get(where, params={"status": "good"})
 
-    assert _is_error(answer, 422)
+    assert is_error(answer, 422)
     assert all(status in answer.text for status in ("pending", "accepted", "rejected", "edited"))
 
 
@@ -199,7 +187,7 @@ def test_a_status_that_does_not_exist_is_refused_with_those_that_do(client: http
     ],
 )
 def test_numbers_out_of_bounds_are_refused(client: httpx.Client, params: dict[str, Any]) -> None:
-    assert _is_error(client.get("/api/records", params=params), 422)
+    assert is_error(client.get("/api/records", params=params), 422)
 
 
 @pytest.mark.parametrize(
@@ -215,8 +203,8 @@ def test_numbers_out_of_bounds_are_refused(client: httpx.Client, params: dict[st
         {"before_id": 5, "sort": "score"},
     ],
 )
-def test_what_makes_no_sense_together_is_refused(client: httpx.Client, params: dict[str, Any]) -> None:
-    assert _is_error(client.get("/api/records", params=params), 400)
+def test_contradicting_parameters_are_refused(client: httpx.Client, params: dict[str, Any]) -> None:
+    assert is_error(client.get("/api/records", params=params), 400)
 
 
 @pytest.mark.row("A195", "A200")
@@ -226,12 +214,12 @@ def test_a_record_is_read_alone_and_an_unknown_one_is_a_404(server: Server, echo
     alone = server.client.get(f"/api/records/{record['id']}")
 
     assert alone.json() == record
-    assert _is_error(server.client.get("/api/records/999999"), 404, "record not found")
-    assert _is_error(
+    assert is_error(server.client.get("/api/records/999999"), 404, "record not found")
+    assert is_error(
         server.client.put("/api/records/999999", json={"status": "accepted"}), 404, "record not found"
     )
-    assert _is_error(server.client.get("/api/records/999999/history"), 404, "record not found")
-    assert _is_error(server.client.get("/api/records/x"), 422)
+    assert is_error(server.client.get("/api/records/999999/history"), 404, "record not found")
+    assert is_error(server.client.get("/api/records/x"), 422)
 
 
 @pytest.mark.row("A196")
@@ -274,16 +262,16 @@ def test_output_metadata_and_fields_of_the_state_can_be_edited(server: Server) -
         ("x", 422),
     ],
 )
-def test_an_edit_that_is_none_is_refused(server: Server, echoed: int, body: Any, status: int) -> None:
+def test_an_invalid_edit_is_refused(server: Server, echoed: int, body: Any, status: int) -> None:
     record = server.records(echoed)[0]
 
     answer = server.client.put(f"/api/records/{record['id']}", json=body)
 
-    assert _is_error(answer, status)
+    assert is_error(answer, status)
     assert server.client.get(f"/api/records/{record['id']}").json() == record
 
 
-def test_edits_are_kept_and_taken_back_one_by_one(server: Server) -> None:
+def test_edits_are_kept_and_undone_one_by_one(server: Server) -> None:
     record = server.records(_echo(server, 1))[0]
     path = f"/api/records/{record['id']}"
     server.client.put(path, json={"status": "edited", "output": "two"})
@@ -298,16 +286,16 @@ def test_edits_are_kept_and_taken_back_one_by_one(server: Server) -> None:
     assert history[1]["output"] == "echo: hi t0"
     assert (once["output"], once["trace"][-1]["accumulated_state"]["assistant"]) == ("two", "echo: hi t0")
     assert {**twice, "updated_at": ""} == {**record, "updated_at": ""}
-    assert _is_error(nothing_left, 404)
+    assert is_error(nothing_left, 404)
 
 
-def test_many_records_are_given_a_status_at_once_and_each_can_go_back(server: Server) -> None:
+def test_a_bulk_change_sets_a_status_that_can_be_undone_record_by_record(server: Server) -> None:
     seeds = [{"metadata": {"n": number}} for number in range(10)]
-    number = server.create(SCORE, {"type": "BoomBlock", "config": {"word": "'n': 9"}})
+    number = server.create(SCORE, fail_on("'n': 9"))
     job_id = server.run(number, seeds)["id"]
-    wanted = {"job_id": job_id, "field": "score", "min": 6}
+    matching = {"job_id": job_id, "field": "score", "min": 6}
 
-    some = server.client.post("/api/records/bulk", json={"status": "accepted", "filter": wanted})
+    some = server.client.post("/api/records/bulk", json={"status": "accepted", "filter": matching})
     rest = server.client.post(
         "/api/records/bulk", json={"status": "rejected", "filter": {"job_id": job_id, "status": ["pending"]}}
     )
@@ -330,18 +318,18 @@ def test_many_records_are_given_a_status_at_once_and_each_can_go_back(server: Se
         {"status": "accepted", "filter": {"status": ["good"]}},
     ],
 )
-def test_a_bulk_change_must_say_what_it_means(client: httpx.Client, body: dict[str, Any]) -> None:
-    assert _is_error(client.post("/api/records/bulk", json=body), 422)
+def test_a_bulk_change_needs_a_valid_filter(client: httpx.Client, body: dict[str, Any]) -> None:
+    assert is_error(client.post("/api/records/bulk", json=body), 422)
 
 
 @pytest.mark.row("A201")
-def test_deleting_a_jobs_records_takes_the_job_along(server: Server) -> None:
+def test_deleting_a_jobs_records_deletes_the_job(server: Server) -> None:
     job_id, other = _echo(server, 2), _echo(server, 1)
 
     answer = server.client.delete("/api/records", params={"job_id": job_id})
 
     assert (answer.status_code, answer.json()) == (200, {"deleted": 2})
-    assert _is_error(server.client.get(f"/api/jobs/{job_id}"), 404, "job not found")
+    assert is_error(server.client.get(f"/api/jobs/{job_id}"), 404, "job not found")
     assert server.records(job_id) == []
     assert len(server.records(other)) == 1
 
@@ -355,160 +343,8 @@ def test_deleting_the_records_of_a_running_job_ends_it_first(server: Server) -> 
     deleted = server.client.delete("/api/records", params={"job_id": job_id}).json()["deleted"]
 
     assert 2 <= deleted < 50
-    assert _is_error(server.client.get(f"/api/jobs/{job_id}"), 404)
+    assert is_error(server.client.get(f"/api/jobs/{job_id}"), 404)
     assert server.records(job_id) == []
-
-
-@pytest.mark.row("A203", "A204", "D8")
-def test_an_export_has_one_object_a_line_without_what_is_still_the_seeds(server: Server, echoed: int) -> None:
-    answer = server.client.get("/api/export", params={"job_id": echoed})
-
-    lines = _lines(answer)
-    assert answer.headers["content-type"] == "application/x-ndjson"
-    assert len(lines) == 4
-    assert lines[0].keys() == {
-        "id",
-        "metadata",
-        "status",
-        "accumulated_state",
-        "created_at",
-        "updated_at",
-    }
-    assert lines[0]["metadata"] == {"topic": "t0"}
-    assert lines[0]["accumulated_state"] == {
-        "assistant": "echo: hi t0",
-        "pipeline_output": "echo: hi t0",
-        "system": "",
-        "user": "hi t0",
-    }
-
-
-@pytest.mark.row("A205")
-def test_exports_are_restricted_by_the_same_filters(server: Server) -> None:
-    job_id = _echo(server)
-    server.client.put(f"/api/records/{server.records(job_id)[0]['id']}", json={"status": "accepted"})
-
-    pending = _lines(server.client.get("/api/export", params={"job_id": job_id, "status": "pending"}))
-    accepted = _lines(server.client.get("/api/export", params={"job_id": job_id, "status": "accepted"}))
-    by_text = _lines(server.client.get("/api/export", params={"job_id": job_id, "text": "t1"}))
-
-    assert (len(pending), len(accepted), len(by_text)) == (3, 1, 1)
-
-
-@pytest.mark.row("D16")
-def test_failed_records_are_exported_only_when_they_are_asked_for(server: Server) -> None:
-    number = server.create({"type": "BoomBlock", "config": {"word": "bad"}})
-    job_id = server.run(number, [{"metadata": {"text": text}} for text in ("a", "bad")])["id"]
-
-    usual = _lines(server.client.get("/api/export", params={"job_id": job_id}))
-    failed = _lines(server.client.get("/api/export", params={"job_id": job_id, "status": "failed"}))
-
-    assert [line["metadata"]["text"] for line in usual] == ["a"]
-    assert failed[0]["error"]["error"].endswith("Connection timeout")
-
-
-@pytest.mark.row("A206")
-@pytest.mark.parametrize("path", ["", "/download"])
-def test_an_export_of_nothing_is_empty(client: httpx.Client, path: str) -> None:
-    answer = client.get(f"/api/export{path}", params={"job_id": 999_999})
-
-    assert (answer.status_code, answer.content) == (200, b"")
-
-
-@pytest.mark.row("A207")
-@pytest.mark.parametrize(
-    ("form", "name"), [("jsonl", "qa_export.jsonl"), ("csv", "qa_export.csv"), ("alpaca", "qa_export.jsonl")]
-)
-def test_a_download_is_the_same_with_a_name(server: Server, echoed: int, form: str, name: str) -> None:
-    params: dict[str, Any] = {"job_id": echoed, "format": form}
-
-    plain = server.client.get("/api/export", params=params)
-    download = server.client.get("/api/export/download", params=params)
-
-    assert download.content == plain.content
-    assert download.headers["content-disposition"] == f'attachment; filename="{name}"'
-
-
-@pytest.mark.row("A208")
-def test_downloads_at_the_same_time_do_not_mix(server: Server, scored: int, echoed: int) -> None:
-    def download(job_id: int) -> set[int]:
-        answer = httpx.get(f"{server.url}/api/export/download", params={"job_id": job_id}, trust_env=False)
-        return {line["id"] for line in _lines(answer)}
-
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(download, [scored, echoed, scored, echoed]))
-
-    expected = [{record["id"] for record in server.records(job_id)} for job_id in (scored, echoed)]
-    assert found == [*expected, *expected]
-
-
-def test_an_export_comes_as_training_examples(server: Server, echoed: int) -> None:
-    params: dict[str, Any] = {"job_id": echoed, "format": "openai"}
-
-    lines = _lines(server.client.get("/api/export", params=params))
-
-    assert lines[0] == {
-        "messages": [
-            {"role": "user", "content": "hi t0"},
-            {"role": "assistant", "content": "echo: hi t0"},
-        ]
-    }
-
-
-def test_fields_are_mapped_into_columns(server: Server, echoed: int) -> None:
-    params: dict[str, Any] = {
-        "job_id": echoed,
-        "format": "csv",
-        "map": ["question=topic", "answer=assistant"],
-    }
-
-    answer = server.client.get("/api/export", params=params)
-
-    rows = list(csv.DictReader(io.StringIO(answer.text)))
-    assert answer.headers["content-type"].startswith("text/csv")
-    assert rows[0] == {"question": "t0", "answer": "echo: hi t0"}
-    assert len(rows) == 4
-
-
-def test_an_export_comes_as_parquet(server: Server, scored: int) -> None:
-    params: dict[str, Any] = {"job_id": scored, "format": "parquet", "field": "score", "max": 9}
-
-    answer = server.client.get("/api/export/download", params=params)
-
-    table = pyarrow.parquet.read_table(io.BytesIO(answer.content))
-    assert table.column("score").to_pylist() == list(range(10))
-    assert answer.headers["content-disposition"].endswith('"qa_export.parquet"')
-
-
-def test_a_preview_counts_and_shows_the_first_rows(server: Server, scored: int) -> None:
-    params: dict[str, Any] = {"job_id": scored, "format": "csv", "map": "s=score", "limit": 2}
-
-    preview = server.client.get("/api/export/preview", params=params).json()
-
-    assert preview == {"count": 301, "skipped": 0, "rows": [{"s": 0}, {"s": 1}]}
-
-
-@pytest.mark.parametrize("path", ["", "/download", "/preview"])
-@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet", "openai"])
-def test_an_export_that_no_record_can_fill_says_which_fields_there_are(
-    server: Server, scored: int, path: str, form: str
-) -> None:
-    mapping = "user=nope" if form == "openai" else "a=nope"
-    params: dict[str, Any] = {"job_id": scored, "format": form, "map": mapping}
-
-    answer = server.client.get(f"/api/export{path}", params=params)
-
-    assert _is_error(answer, 400)
-    assert "nope" in answer.json()["error"]
-    assert "score" in answer.json()["error"]
-
-
-@pytest.mark.parametrize(
-    ("params", "status"),
-    [({"format": "xml"}, 422), ({"map": "nonsense"}, 400), ({"format": "openai", "map": "nope=a"}, 400)],
-)
-def test_formats_and_mappings_are_checked(client: httpx.Client, params: dict[str, str], status: int) -> None:
-    assert _is_error(client.get("/api/export", params=params), status)
 
 
 @pytest.mark.row("A202")

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conformance.conftest import PATIENCE, Model, Server
+from conformance.conftest import TIMEOUT, Model, Server
 from penstock.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("conformance_running")  # one server for all of them
@@ -26,7 +26,7 @@ def _start_and_fail(folder: Path, *command: str, **environment: str) -> subproce
         env=server.environment,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -46,7 +46,7 @@ def test_the_defaults_of_the_settings() -> None:
 @pytest.mark.parametrize(
     ("value", "on"), [("true", True), ("1", True), ("YES", True), ("no", False), ("", False), ("on", False)]
 )
-def test_what_switches_debugging_on(value: str, on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_values_that_enable_debugging(value: str, on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEBUG", value)
 
     assert Settings().debug is on
@@ -60,13 +60,13 @@ def test_a_dot_env_file_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.row("A229")
-def test_tests_have_a_database_of_their_own() -> None:
+def test_tests_use_their_own_database() -> None:
     assert os.environ["DATABASE_PATH"] == "data/test_qa_records.db"
     assert Settings().database_path != Settings.model_fields["database_path"].default
 
 
 @pytest.mark.row("A16", "A223")
-def test_each_line_of_the_log_has_the_one_form_and_each_block_its_line(server: Server) -> None:
+def test_log_lines_have_one_format_and_each_block_has_a_line(server: Server) -> None:
     number = server.create({"type": "SlowBlock"}, {"type": "ValidatorBlock"}, {"type": "SlowBlock"})
 
     trace_id = server.execute(number, {"text": "x"}).json()["trace_id"]
@@ -108,9 +108,9 @@ def test_the_api_describes_itself(client: httpx.Client) -> None:
     assert "/api/pipelines/{pipeline_id}/execute" in openapi.json()["paths"]
 
 
-@pytest.mark.row("A228")
+@pytest.mark.row("A228", "D17")
 @pytest.mark.parametrize("path", ["/", "/review", "/pipelines"])
-def test_a_browser_gets_a_page_at_every_address_of_the_front_end(client: httpx.Client, path: str) -> None:
+def test_a_browser_gets_a_page_at_every_route_of_the_front_end(client: httpx.Client, path: str) -> None:
     answer = client.get(path, headers={"accept": "text/html"})
 
     assert answer.status_code == 200
@@ -163,9 +163,7 @@ def test_a_port_that_is_taken_is_one_sentence(server: Server, tmp_path: Path) ->
 
 
 @pytest.mark.row("A225")
-def test_without_debugging_an_execution_is_logged_at_start_and_end_alone_and_all_ends_well(
-    provider: Model, tmp_path: Path
-) -> None:
+def test_without_debugging_an_execution_logs_only_its_start_and_end(provider: Model, tmp_path: Path) -> None:
     server = Server(
         tmp_path, LLM_ENDPOINT=provider.server.url, LLM_MODEL="gpt-x", API_TOKEN="open-sesame-42"
     ).start()

@@ -15,6 +15,7 @@ from penstock.api.routing import Json, RowId, make_router
 from penstock.api.schemas.executions import Execution, Executions, Preview, PreviewBody
 from penstock.errors import BadInputError, DefinitionError, PipelineError
 from penstock.redaction import redact_known
+from penstock.seeds.model import split_seed
 from penstock.storage import pipelines
 from penstock.storage.entities import StoredPipeline
 from penstock.workflow import Pipeline
@@ -59,15 +60,16 @@ async def execute_pipeline(
 )
 async def preview_pipeline(pipeline_id: RowId, body: PreviewBody, services: ServicesDep) -> Response:
     """Tries steps on a seed and stores nothing. Pin the outputs of earlier steps, and these are not run
-    again. A step that fails is not an error of the request: the answer has what came before it, and the reason."""
+    again. A step that fails is no error of the request: the answer has the steps before it and the reason."""
     stored = await _load(services, pipeline_id)
     definition = body.definition.to_definition() if body.definition else stored.definition
     pipeline = _build(definition, services)
     if body.only is not None and body.up_to is not None:
         raise BadInputError("Give either 'only' or 'up_to', not both.")
+    variables, _ = split_seed(body.seed)
     with llm.use_client(services.client):
         preview = await pipeline.preview(
-            _read_variables(body.seed),
+            variables,
             up_to=body.up_to,
             only=body.only,
             pins=_read_pins(body.pins),
@@ -114,12 +116,6 @@ def _build(definition: Mapping[str, Any], services: Services) -> Pipeline:
         raise DefinitionError(
             f"The pipeline cannot be built as it is written ({error}); validate it to see what is wrong."
         ) from error
-
-
-def _read_variables(seed: dict[str, Any]) -> dict[str, Any]:
-    """A seed's variables, from either of its two forms."""
-    inner = seed.get("metadata")
-    return inner if isinstance(inner, dict) and seed.keys() <= {"metadata", "repetitions"} else seed
 
 
 def _read_pins(pins: Mapping[str, dict[str, Any]]) -> dict[int, dict[str, Any]]:

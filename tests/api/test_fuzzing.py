@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is an answer: never a 5xx, always the one shape."""
+"""Random bodies never cause a 5xx, and every error has the common shape."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _is_answer(answer: Response) -> bool:
 
 @_relaxed
 @given(definition=DEFINITION, state=STATE, preview=PREVIEW)
-async def test_no_definition_breaks_the_service(
+async def test_no_definition_causes_an_unexpected_error(
     app: FastAPI,
     client: AsyncClient,
     definition: dict[str, Any],
@@ -94,7 +94,7 @@ async def test_no_definition_breaks_the_service(
 
 @_relaxed
 @given(body=st.binary(max_size=200))
-async def test_no_bytes_break_the_service(client: AsyncClient, body: bytes) -> None:
+async def test_no_body_causes_an_unexpected_error(client: AsyncClient, body: bytes) -> None:
     for path in ("/api/pipelines", "/api/pipelines/validate", "/api/session"):
         _is_answer(await client.post(path, content=body, headers={"content-type": "application/json"}))
     _is_answer(await client.post("/api/pipelines/import", content=body))
