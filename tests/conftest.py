@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from penstock.llm import Client, use_client
 from penstock.settings import Settings, get_settings
-from support.model_server import Answer, ModelServer
+from penstock.testing import Answer, ModelServer
 
 # How long an example takes says nothing on a busy machine.
 hypothesis.settings.register_profile("penstock", deadline=None)

@@ -32,8 +32,8 @@ from penstock.gates import Decay, GateRegistry, HealPolicy, Ramp, Schedule
 from penstock.seeds import SeedSource, open_seeds
 from penstock.settings import Settings, get_settings
 from penstock.templates import TemplateRegistry
+from penstock.testing import ModelServer
 from penstock.workflow import Pipeline, check
-from support.model_server import ModelServer
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

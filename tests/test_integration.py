@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from penstock.testing import Answer, ModelServer, last_user_message
 from support.command import start
-from support.model_server import Answer, ModelServer, last_user_message
 from support.runs import read_lines, until
 
 PIPELINE: dict[str, Any] = {

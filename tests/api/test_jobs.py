@@ -14,7 +14,7 @@ from httpx import AsyncClient
 from penstock.api.deps import Services
 from penstock.app import create_app, open_services
 from penstock.settings import Settings
-from support.model_server import ModelServer
+from penstock.testing import ModelServer
 
 Create = Callable[..., Awaitable[int]]
 ECHO: dict[str, Any] = {"type": "TextGenerator", "config": {"user_prompt": "hi {{ n }}"}}

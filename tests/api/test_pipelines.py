@@ -16,7 +16,7 @@ from penstock.entities import JobStatus, RecordId
 from penstock.errors import NotFoundError
 from penstock.storage import jobs, records
 from penstock.storage.entities import NewRecord
-from support.model_server import ModelServer
+from penstock.testing import ModelServer
 
 Create = Callable[..., Awaitable[int]]
 

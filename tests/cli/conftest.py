@@ -16,7 +16,7 @@ import pytest
 
 from penstock.cli import main
 from penstock.settings import get_settings
-from support.model_server import ModelServer
+from penstock.testing import ModelServer
 
 SECRET = "sk-secret-0123456789"
 

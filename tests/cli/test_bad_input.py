@@ -9,7 +9,7 @@ import yaml
 
 from cli.conftest import Cli
 from cli.files import ASK, write
-from support.model_server import ModelServer
+from penstock.testing import ModelServer
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.conftest import Cli
-from support.model_server import Answer, ModelServer, last_user_message, refusal
+from penstock.testing import Answer, ModelServer, last_user_message, refusal
 from support.runs import read_lines
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Cli
-from support.model_server import ModelServer
+from penstock.testing import ModelServer
 
 
 def test_the_doctor_lists_what_is_set_up(cli: Cli) -> None:

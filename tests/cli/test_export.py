@@ -10,7 +10,7 @@ import pytest
 
 from cli.conftest import Cli
 from cli.files import write
-from support.model_server import ModelServer, last_user_message, refusal
+from penstock.testing import ModelServer, last_user_message, refusal
 from support.runs import read_lines
 
 

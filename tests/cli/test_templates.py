@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from cli.conftest import Cli
-from support.model_server import ModelServer
+from penstock.testing import ModelServer
 from support.runs import read_lines
 
 

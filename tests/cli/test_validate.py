@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cli.conftest import Cli
 from cli.files import write
-from support.model_server import ModelServer
+from penstock.testing import ModelServer
 
 
 def test_a_valid_pipeline_has_no_errors(cli: Cli, tmp_path: Path) -> None:

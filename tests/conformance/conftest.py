@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 import penstock
-from support.model_server import ModelServer, echo
+from penstock.testing import ModelServer, echo
 
 _SOURCES = Path(penstock.__file__).parents[1]
 """Where the tests import penstock from; the server must be the same one."""

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.conftest import Model, Server
 from conformance.helpers import CHECK, ECHO, fail_on, is_error, slow, topics
-from support.model_server import refusal
+from penstock.testing import refusal
 
 pytestmark = pytest.mark.xdist_group("conformance_job_control_api")  # one server for all of them
 

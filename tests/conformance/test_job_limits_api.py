@@ -9,7 +9,7 @@ import pytest
 
 from conformance.conftest import Model, Server
 from conformance.helpers import CHECK, ECHO, MULTIPLY, is_error, slow, topics
-from support.model_server import Reply
+from penstock.testing import Reply
 
 pytestmark = pytest.mark.xdist_group("conformance_job_limits_api")  # one server for all of them
 

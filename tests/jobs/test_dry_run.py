@@ -8,8 +8,8 @@ import pytest
 
 from penstock.jobs.dry_run import DryRun, Prompt, dry_run, estimate
 from penstock.settings import Settings
+from penstock.testing import ModelServer
 from penstock.workflow import Pipeline
-from support.model_server import ModelServer
 from support.runs import ASK, build
 
 TEXT: dict[str, Any] = {

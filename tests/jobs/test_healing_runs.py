@@ -11,7 +11,7 @@ import pytest
 
 from penstock.entities import JobStatus
 from penstock.settings import Settings
-from support.model_server import (
+from penstock.testing import (
     HANG,
     MALFORMED,
     Answer,

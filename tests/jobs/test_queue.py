@@ -14,7 +14,7 @@ from penstock.jobs.runs import RunOptions, open_run
 from penstock.jobs.runtime import open_runtime
 from penstock.settings import Settings
 from penstock.storage import jobs, pipelines
-from support.model_server import ModelServer, refusal
+from penstock.testing import ModelServer, refusal
 from support.queues import (
     ASK,
     ASK_AGAIN,

@@ -13,7 +13,7 @@ from penstock.jobs.record_files import RecordFiles
 from penstock.seeds import SeedSource
 from penstock.settings import Settings
 from penstock.storage.entities import NewRecord
-from support.model_server import (
+from penstock.testing import (
     Answer,
     ModelServer,
     last_user_message,

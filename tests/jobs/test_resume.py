@@ -17,7 +17,7 @@ from penstock.jobs.runtime import open_runtime
 from penstock.llm import JournalMode
 from penstock.seeds import SeedSource
 from penstock.settings import Settings
-from support.model_server import (
+from penstock.testing import (
     ModelServer,
     last_user_message,
     refusal,

@@ -14,8 +14,8 @@ from penstock.errors import StorageError
 from penstock.jobs.runs import RunOptions, open_run
 from penstock.seeds import SeedSource
 from penstock.settings import Settings
+from penstock.testing import Answer, ModelServer, Reply, last_user_message, refusal
 from penstock.workflow import Pipeline
-from support.model_server import Answer, ModelServer, Reply, last_user_message, refusal
 from support.runs import (
     ASK,
     ASK_TWICE,

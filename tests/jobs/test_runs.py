@@ -12,7 +12,7 @@ import penstock
 from penstock.errors import BadInputError, ConflictError
 from penstock.jobs.runs import RunOptions, open_run
 from penstock.settings import Settings
-from support.model_server import (
+from penstock.testing import (
     ModelServer,
 )
 from support.runs import ASK, build, numbered, read_job, read_lines, run, until

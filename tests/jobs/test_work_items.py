@@ -15,8 +15,8 @@ from penstock.jobs.progress import Progress
 from penstock.jobs.work_items import EarlierWork, Retry, WorkItem, WorkItems
 from penstock.seeds import Seed, SeedSource
 from penstock.settings import Settings
+from penstock.testing import ModelServer
 from penstock.workflow import Pipeline
-from support.model_server import ModelServer
 from support.runs import build, numbered, read_job, read_records, run
 
 ONE_STEP = build("Note")

@@ -8,8 +8,8 @@ import pytest
 
 from penstock import llm
 from penstock.llm import CallContext, Client, use_call_context
+from penstock.testing import ModelServer, Reply
 from support.messages import say
-from support.model_server import ModelServer, Reply
 
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
 

@@ -19,8 +19,8 @@ from penstock.llm import (
     use_client,
 )
 from penstock.settings import Settings
+from penstock.testing import HANG, ModelServer
 from support.messages import say
-from support.model_server import HANG, ModelServer
 
 
 @pytest.mark.row("A80", "A81", "A83")

@@ -19,8 +19,8 @@ from penstock.llm import (
     Sample,
     use_call_context,
 )
+from penstock.testing import ModelServer, Reply, refusal
 from support.messages import say
-from support.model_server import ModelServer, Reply, refusal
 
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
 

@@ -13,8 +13,8 @@ from penstock.llm import Client
 from penstock.llm.prices import Price, find_entry, find_price
 from penstock.llm.providers import find_in_litellm, resolve
 from penstock.settings import Settings
+from penstock.testing import HANG, ModelServer
 from support.messages import say
-from support.model_server import HANG, ModelServer
 
 TABLE = "model_prices_and_context_window_backup.json"
 

@@ -9,7 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
 import penstock
-from support.model_server import ModelServer
+from penstock.testing import ModelServer
 
 _SOURCES = Path(penstock.__file__).parents[1]
 """Where this process imports penstock from; the command must be the same one."""

@@ -11,7 +11,7 @@ from penstock.errors import (
     BadInputError,
 )
 from penstock.llm import Client
-from support.model_server import ModelServer
+from penstock.testing import ModelServer
 from support.trial_pipelines import build
 
 

@@ -20,8 +20,8 @@ from penstock.errors import (
 )
 from penstock.llm import Client
 from penstock.template_renderer import TemplateRenderer
+from penstock.testing import ModelServer
 from penstock.workflow import Child, Pipeline, RunContext
-from support.model_server import ModelServer
 from support.trial_blocks import Mutate
 from support.trial_pipelines import build, give, note, run_children, run_one
 

@@ -12,8 +12,8 @@ from penstock.blocks.base import BaseBlock
 from penstock.blocks.registry import BlockRegistry
 from penstock.errors import LLMError
 from penstock.llm import Client
+from penstock.testing import ModelServer, Reply
 from penstock.workflow import Pipeline
-from support.model_server import ModelServer, Reply
 from support.trial_pipelines import build, run_one
 
 

@@ -13,7 +13,7 @@ from penstock.blocks.builtin.text_generator import TextGenerator
 from penstock.entities import Attempt, Finding, Target
 from penstock.errors import BadInputError
 from penstock.settings import Settings
-from support.model_server import ModelServer, Reply
+from penstock.testing import ModelServer, Reply
 
 SCHEMA = {
     "type": "object",

@@ -13,7 +13,7 @@ from penstock.blocks.builtin.text_generator import TextGenerator
 from penstock.entities import Attempt, Finding, Target
 from penstock.errors import BadInputError, TemplateError
 from penstock.settings import Settings
-from support.model_server import ModelServer
+from penstock.testing import ModelServer
 
 SCHEMA = {
     "type": "object",

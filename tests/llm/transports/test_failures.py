@@ -13,8 +13,8 @@ from penstock import llm
 from penstock.errors import LLMRefusedError, LLMUnavailableError
 from penstock.llm import CallContext, Client, use_call_context
 from penstock.settings import Settings
+from penstock.testing import DROP, HANG, MALFORMED, Answer, ModelServer, Reply, echo, refusal
 from support.messages import say
-from support.model_server import DROP, HANG, MALFORMED, Answer, ModelServer, Reply, echo, refusal
 from support.raw_server import scripted, serve
 from support.runs import until
 

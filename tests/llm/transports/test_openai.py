@@ -15,8 +15,8 @@ from penstock.llm.providers import resolve
 from penstock.llm.transports.base import Answer
 from penstock.llm.transports.openai import open_openai_transport, read_answer
 from penstock.settings import Settings
+from penstock.testing import ModelServer, Reply, refusal
 from support.messages import say
-from support.model_server import ModelServer, Reply, refusal
 from support.raw_server import make_certificate, scripted, serve, tls_server
 
 

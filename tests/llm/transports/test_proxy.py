@@ -14,9 +14,9 @@ from penstock.llm.providers import resolve
 from penstock.llm.transports.openai import open_openai_transport
 from penstock.llm.transports.proxy import find_proxy
 from penstock.settings import Settings
+from penstock.testing import ModelServer, refusal
 from support.forward_proxy import forward_proxy
 from support.messages import say
-from support.model_server import ModelServer, refusal
 from support.raw_server import listen, make_certificate, scripted, tls_server
 
 HTTP = "http://models.example/v1"
