@@ -40,7 +40,7 @@ serve: install  ## The HTTP service, with the demo's records
 test: install-dev  ## Every test
 	$(BIN)/pytest -n 2 --dist loadgroup
 
-check: lint types imports  ## Lint, format, types, layers and import cycles
+check: lint types imports structure  ## Lint, format, types, layers, import cycles and sizes
 
 lint: install-dev
 	$(BIN)/ruff check .
