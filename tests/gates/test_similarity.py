@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.gates.similarity import medoid, token_similarity, tokenize
@@ -24,6 +24,7 @@ def common_by_table(one: list[str], other: list[str]) -> int:
 
 
 @given(_TOKENS, _TOKENS)
+@settings(deadline=None)  # the first example imports rapidfuzz
 def test_similarity_is_the_share_of_tokens_in_common_and_in_order(one: list[str], other: list[str]) -> None:
     similarity = token_similarity(one, other)
 

@@ -88,10 +88,10 @@ def test_an_error_in_the_file_is_reported_with_its_place(
 
 
 def test_nested_parquet_values_are_converted_at_every_depth(tmp_path: Path) -> None:
-    moment = datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.UTC)
+    time = datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.UTC)
     table = pa.table(
         {
-            "turns": [[{"at": moment, "price": Decimal("2.00")}, {"at": None, "price": Decimal("0.25")}]],
+            "turns": [[{"at": time, "price": Decimal("2.00")}, {"at": None, "price": Decimal("0.25")}]],
             "counts": pa.array([[("one", 1), ("two", 2)]], pa.map_(pa.string(), pa.int64())),
             "span": [datetime.timedelta(minutes=1, milliseconds=500)],
             "hour": [datetime.time(7, 5)],
