@@ -17,7 +17,7 @@ from penstock.entities import RecordStatus
 from penstock.errors import BadInputError
 from penstock.storage.filters import FieldFilter, Order, RecordFilter
 from penstock.storage.records import Position
-from penstock.storage.tables import to_text
+from penstock.storage.tables import to_iso8601
 
 MAX_TEXT: Final = 1000
 
@@ -144,7 +144,7 @@ def read_order(sort: str) -> Order:
 
 def write_cursor(order: Order, end: Position) -> str:
     """The end of a page as a text, which the next request sends back."""
-    value = to_text(end.value) if isinstance(end.value, datetime) else end.value
+    value = to_iso8601(end.value) if isinstance(end.value, datetime) else end.value
     return base64.urlsafe_b64encode(orjson.dumps([*order, value, end.record_id])).decode().rstrip("=")
 
 

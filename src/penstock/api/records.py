@@ -26,7 +26,7 @@ from penstock.serialization import to_json
 from penstock.storage import records
 from penstock.storage.entities import Record
 from penstock.storage.records import Position
-from penstock.storage.tables import to_text
+from penstock.storage.tables import to_iso8601
 
 router = make_router("/api/records", "records")
 
@@ -172,7 +172,7 @@ async def list_history(record_id: RowId, session: ReadingDep) -> Json:
     """What each edit changed, with the values before it; the latest edit first."""
     await records.get_record(session, record_id)
     entries = await records.list_history(session, record_id)
-    return Json([{**entry, "changed_at": to_text(entry["changed_at"])} for entry in entries])
+    return Json([{**entry, "changed_at": to_iso8601(entry["changed_at"])} for entry in entries])
 
 
 @router.post("/{record_id}/undo", summary="Undo the last edit", response_model=RecordView, responses=_UNKNOWN)
