@@ -109,9 +109,7 @@ async def test_a_kept_connection_that_the_server_has_closed_is_replaced_without_
     ],
     ids=["chunked", "continue first", "empty", "gzip", "an error"],
 )
-async def test_an_answer_is_read_in_any_framing(
-    open_client: OpenClient, answer: bytes, body: bytes
-) -> None:
+async def test_an_answer_is_read_in_any_framing(open_client: OpenClient, answer: bytes, body: bytes) -> None:
     handler, _, connections = scripted(answer, OK)
 
     async with serve(handler) as url:
