@@ -1,8 +1,8 @@
 """The OpenMP library that the embedded model's runtime needs, on a Linux that has none.
 
 llama.cpp is linked against ``libgomp.so.1``, which a minimal Debian or a slim container lacks. The wheel of
-``pykdtree`` carries a copy of it (253 KB, under GCC's runtime library exception), and that file is all that is
-used of the package.
+``pykdtree`` carries a copy of it (253 KB, under GCC's runtime library exception), and only that file of the
+package is used.
 """
 
 from __future__ import annotations
