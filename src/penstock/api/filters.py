@@ -42,7 +42,22 @@ EqualsQuery = Annotated[
 ]
 
 
+async def read_field_filter(
+    field: FieldQuery = None,
+    equals: EqualsQuery = None,
+    min: Annotated[  # noqa: A002  the name of the parameter
+        _Number | SkipJsonSchema[None], Query(description="The smallest value of `field`.")
+    ] = None,
+    max: Annotated[  # noqa: A002  the name of the parameter
+        _Number | SkipJsonSchema[None], Query(description="The largest value of `field`.")
+    ] = None,
+) -> tuple[FieldFilter, ...]:
+    """The condition on a field in a request's query, if there is one."""
+    return _read_field(field, None if equals is None else _read_value(equals), min, max)
+
+
 async def read_filter(
+    fields: Annotated[tuple[FieldFilter, ...], Depends(read_field_filter)],
     status: StatusQuery = [],  # noqa: B006  FastAPI makes a new one each time
     job_id: Annotated[_Id | SkipJsonSchema[None], Query()] = None,
     pipeline_id: Annotated[_Id | SkipJsonSchema[None], Query()] = None,
@@ -53,14 +68,6 @@ async def read_filter(
     cause: Annotated[
         _Text | SkipJsonSchema[None], Query(description="Why it failed, from `GET /api/jobs/{id}/failures`.")
     ] = None,
-    field: FieldQuery = None,
-    equals: EqualsQuery = None,
-    min: Annotated[  # noqa: A002  the name of the parameter
-        _Number | SkipJsonSchema[None], Query(description="The smallest value of `field`.")
-    ] = None,
-    max: Annotated[  # noqa: A002  the name of the parameter
-        _Number | SkipJsonSchema[None], Query(description="The largest value of `field`.")
-    ] = None,
 ) -> RecordFilter:
     """The filter in a request's query; a record must match all that is given."""
     return RecordFilter(
@@ -69,7 +76,7 @@ async def read_filter(
         pipeline_id=pipeline_id,
         text=text,
         cause=cause,
-        fields=_read_field(field, None if equals is None else _read_value(equals), min, max),
+        fields=fields,
     )
 
 
