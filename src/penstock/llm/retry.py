@@ -19,6 +19,10 @@ _ABSENT_SERVER_SECONDS = 10.0
 """A server that never answered and takes no connections for so long is absent rather than restarting."""
 
 
+_MOST_UNREADABLE = 3
+"""Answers that cannot be read before a call fails: each may be charged for."""
+
+
 async def send_with_retries(
     send: Send, request: dict[str, Any], *, limiter: Limiter, timeouts: Timeouts, label: str
 ) -> tuple[Answer, int]:
@@ -27,7 +31,7 @@ async def send_with_retries(
     Each request takes a permit of ``limiter``, whose clock also measures the deadline. ``label`` names the
     model in errors. Raises LLMRefusedError, LLMSetupError, or LLMUnavailableError when the deadline passed.
     """
-    retries = rate_limits = 0
+    retries = rate_limits = unreadable = 0
     spent = 0.0
     while True:
         if not limiter.try_acquire():
@@ -43,6 +47,9 @@ async def send_with_retries(
             if failure.kind is Kind.SETUP or (failure.retry_after or 0.0) > timeouts.wait:
                 raise _to_setup_error(failure, label, timeouts.wait) from failure
             retries += 1
+            unreadable += failure.kind is Kind.UNREADABLE
+            if unreadable >= _MOST_UNREADABLE:
+                raise _to_unavailable(failure, label, retries) from failure
             if failure.kind is Kind.RATE_LIMITED:
                 rate_limits += 1
                 limiter.on_rate_limit(sent_at, failure.retry_after)
@@ -92,9 +99,7 @@ def _to_setup_error(failure: Failure, label: str, longest_wait: float) -> LLMSet
             f"{label} asks to wait {failure.retry_after:.0f} s ({failure.text}), which is longer than "
             f"LLM_LONGEST_WAIT ({longest_wait:.0f} s); start again when it takes requests"
         )
-    return LLMSetupError(
-        message, detail={"model": label, "status": failure.status, "body": failure.body}
-    )
+    return LLMSetupError(message, detail={"model": label, "status": failure.status, "body": failure.body})
 
 
 def _to_unavailable(failure: Failure, label: str, tries: int) -> LLMError:

@@ -10,13 +10,18 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Answer(NamedTuple):
-    """What a provider answered; ``cached_tokens`` is the part of ``input_tokens`` that it had cached."""
+    """What a provider answered; ``cached_tokens`` is the part of ``input_tokens`` that it had cached.
+
+    Tokens are None where the provider did not say them. ``thoughts`` are what a reasoning model returned
+    beside its answer.
+    """
 
     text: str
     finish_reason: str
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    thoughts: str = ""
 
 
 class Kind(Enum):
@@ -30,6 +35,8 @@ class Kind(Enum):
     """Wait and retry: the provider has too many requests."""
     TRANSIENT = "transient"
     """Retry."""
+    UNREADABLE = "unreadable"
+    """Retry a few times: the provider answered, and may charge for it, but the answer cannot be read."""
     UNREACHABLE = "unreachable"
     """Retry: no connection could be made."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from penstock.llm.transports.base import Failure, Kind
-from penstock.llm.transports.refusals import is_about_setup, is_spent, read_delay
+from penstock.llm.transports.refusals import is_about_format, is_about_setup, is_spent, read_delay
 from penstock.redaction import redact
 
 LONGEST_BODY = 2000
@@ -41,6 +41,8 @@ def failure_from_status(status: int, body: str, headers: Mapping[str, str]) -> F
         return Failure(kind, text, status, body, retry_after or read_delay(words))
     if is_about_setup(status, words):
         return Failure(Kind.SETUP, text, status, body)
+    if is_about_format(words):
+        return Failure(Kind.REFUSED, text, status, body)  # some servers say so under status 500
     if status >= 500 or status in _TRANSIENT_STATUSES:
         return Failure(Kind.TRANSIENT, text, status, body, read_retry_after(headers))
     return Failure(Kind.REFUSED, text, status, body)
@@ -60,6 +62,23 @@ def read_error(body: str) -> dict[str, Any]:
     if isinstance(error, str):
         return {"message": error}
     return error if isinstance(error, dict) else {}
+
+
+def is_error(details: Mapping[str, Any], body: str) -> bool:
+    """Whether a body under a good status is an error: it is named so, or has a message and no choices."""
+    return '"error"' in body or ("choices" not in details and isinstance(details.get("message"), str))
+
+
+def failure_under_good_status(details: Mapping[str, Any], body: str) -> Failure:
+    """The failure that an error under a good status stands for; ``details`` is what ``read_error`` found."""
+    code = details.get("code") or details.get("status")
+    code = int(code) if isinstance(code, str) and code.isdecimal() else code
+    if isinstance(code, int) and 400 <= code < 600:
+        return failure_from_status(code, body, {})
+    failure = failure_from_status(200, body, {})
+    if failure.kind is Kind.REFUSED and not is_about_format(body.lower()):
+        failure.kind = Kind.UNREADABLE
+    return failure
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:

@@ -10,7 +10,14 @@ import orjson
 from penstock.errors import BadInputError, ConfigurationError
 from penstock.llm.providers import Route
 from penstock.llm.transports.base import Answer, Failure, Kind
-from penstock.llm.transports.error_responses import LONGEST_BODY, failure_from_status, read_error
+from penstock.llm.transports.completion_body import MALFORMED, describe_body, read_answer
+from penstock.llm.transports.error_responses import (
+    LONGEST_BODY,
+    failure_from_status,
+    failure_under_good_status,
+    is_error,
+    read_error,
+)
 from penstock.llm.transports.http_client import (
     LARGEST_ANSWER,
     AddressError,
@@ -22,9 +29,6 @@ from penstock.llm.transports.http_pool import HttpPool
 from penstock.llm.transports.proxy import find_proxy
 from penstock.redaction import redact
 from penstock.settings import Settings
-
-_MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
-"""What ``read_answer`` raises for a body of another shape."""
 
 
 class OpenAITransport:
@@ -50,7 +54,7 @@ class OpenAITransport:
             reply = await self.client.post(body, seconds)
         except OSError as error:
             raise self._to_failure(error, seconds) from error
-        if reply.status == 200:
+        if 200 <= reply.status < 300:
             return self._read_answer(reply.body)
         text = redact(reply.body.decode("utf-8", "replace"), self._secret)
         if reply.status == 400 and self._learn_dialect(text, request):
@@ -88,14 +92,12 @@ class OpenAITransport:
     def _read_answer(self, raw: bytes) -> Answer:
         try:
             return read_answer(orjson.loads(raw))
-        except _MALFORMED as error:
+        except MALFORMED as error:
             text = redact(raw[:LONGEST_BODY].decode("utf-8", "replace"), self._secret)
             # Some gateways send errors under status 200.
-            if '"error"' in text and (details := read_error(text)):
-                code = details.get("code")
-                status = code if isinstance(code, int) and 400 <= code < 600 else 502
-                raise failure_from_status(status, text, {}) from error
-            raise Failure(Kind.TRANSIENT, "the answer was malformed", 200, text) from error
+            if (details := read_error(text)) and is_error(details, text):
+                raise failure_under_good_status(details, text) from error
+            raise Failure(Kind.UNREADABLE, describe_body(text), 200, text) from error
 
 
 def open_openai_transport(route: Route, settings: Settings) -> OpenAITransport:
@@ -122,28 +124,3 @@ def _open_client(url: str, headers: dict[str, str], settings: Settings) -> HttpC
     from penstock.llm.transports.aiohttp_pool import AiohttpPool
 
     return AiohttpPool(url, headers, proxy)
-
-
-def read_answer(body: Any) -> Answer:
-    """The answer in a chat completion.
-
-    Raises ValueError, LookupError, TypeError or AttributeError when ``body`` has another shape.
-    """
-    choice = body["choices"][0]
-    message = choice["message"]
-    text = message["content"]
-    reason = choice.get("finish_reason") or "stop"
-    if text is None:
-        text = message.get("refusal") or ""
-        reason = "content_filter" if text else reason
-    elif not isinstance(text, str):
-        text = "".join(part.get("text") or "" for part in text)
-    usage = body.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
-    return Answer(
-        text,
-        reason,
-        int(usage.get("prompt_tokens") or 0),
-        int(usage.get("completion_tokens") or 0),
-        int(details.get("cached_tokens") or 0),
-    )

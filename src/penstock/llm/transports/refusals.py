@@ -25,6 +25,16 @@ _FEATURE = re.compile(r"parameter|response_format|json_schema|support")
 _MODERATION = re.compile(
     r"moderation|flagged|safety|harm|content[ _-](?:policy|filter|management)|(?:usage|acceptable use) polic"
 )
+_FORMAT = re.compile(
+    r"response[ _]?format|json[ _]?schema|json[ _]?object|json[ _]mode|structured[ _-]?outputs?|guided[ _]"
+    r"|grammar|output_(?:config|format)|failed to generate json|json_validate_failed"
+    r"|no endpoints found that (?:can handle|support)|\binvalid schema\b|\bschema (?:is|must|should|has)\b"
+)
+_VAGUE = re.compile(
+    r"(?:\d{3}:? ?)?(?:(?:the |this |your )?(?:bad|invalid|unsupported|malformed) (?:request|input|body|argument)s?"
+    r"|request contains an invalid argument|validation error|not supported|no|error|unknown error"
+    r"|invalid_request_error|no reason given)?[.! ]*(?:\(.{0,40}\))?"
+)
 _SHORT_PERIOD = re.compile(r"per[ _-]?(?:minute|second)|\brp[ms]\b|\btp[ms]\b|concurren")
 _LONG_PERIOD = re.compile(
     r"per[ _-]?(?:day|week|month)|\b(?:daily|weekly|monthly)\b|\b[rt]p[dw]\b|tomorrow"
@@ -42,8 +52,23 @@ _DELAY = re.compile(
 )
 
 
+def is_about_format(words: str) -> bool:
+    """Whether a refusal names the response format; ``words`` is its body in lower case."""
+    return bool(_FORMAT.search(words))
+
+
+def is_vague(words: str) -> bool:
+    """Whether a refusal gives no reason; ``words`` is its body, or its message, in lower case."""
+    message = re.search(r'"(?:message|error|detail)":\s*"((?:[^"\\]|\\.)*)"', words)
+    if message is None and words.lstrip().startswith(("{", "[")):
+        return len(words) < 40
+    return bool(_VAGUE.fullmatch((message[1] if message else words).strip()))
+
+
 def is_about_setup(status: int, words: str) -> bool:
     """Whether a refusal, no 429, would meet every request; ``words`` is its body in lower case."""
+    if is_about_format(words):
+        return False
     if status in {401, 402, 405, 407} or 300 <= status < 400:
         return True
     if status == 403:
