@@ -19,7 +19,5 @@ async def test_a_provider_whose_package_is_missing_is_an_error_of_the_set_up(
     settings = Settings(llm_model="sagemaker/some-endpoint")
 
     async with Client(settings) as client:
-        with pytest.raises(
-            LLMSetupError, match=r"^sagemaker needs a package that is not installed: .*boto3"
-        ):
+        with pytest.raises(LLMSetupError, match=r"^sagemaker needs a package that is not installed: .*boto3"):
             await client.complete(say("a"))

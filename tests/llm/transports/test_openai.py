@@ -141,7 +141,10 @@ def message(**parts: Any) -> dict[str, Any]:
         (message(content="hi"), Answer("hi", "stop", None, None, None)),
         (message(content=None), Answer("", "stop", None, None, None)),
         (message(content=None, refusal="I cannot"), Answer("I cannot", "content_filter", None, None, None)),
-        (message(content=[{"text": "a"}, {"text": None}, {"text": "b"}]), Answer("ab", "stop", None, None, None)),
+        (
+            message(content=[{"text": "a"}, {"text": None}, {"text": "b"}]),
+            Answer("ab", "stop", None, None, None),
+        ),
         (
             {
                 "choices": [{"message": {"content": "hi"}, "finish_reason": "length"}],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 _SPENT = re.compile(
     r"insufficient[ _](?:\w+[ _])?(?:quota|balance|credits?|funds?)|credit balance|(?:out of|no) credits"
@@ -22,6 +23,12 @@ _MODEL = re.compile(
 )
 _FEATURE = re.compile(r"parameter|response_format|json_schema|support")
 """A model that exists, and lacks what was requested of it."""
+_NOT_TAKEN = (
+    r"(?:unsupported|not supported|not support|isn't supported|unknown|unrecogni[sz]ed|unexpected|extra inputs?"
+    r"|extra_forbidden|not permitted|not allowed|not accept|not available|only the default|deprecated"
+    r"|cannot be (?:set|used)|can't be (?:set|used)|must not be|not a valid (?:parameter|field|argument)"
+    r"|invalid parameter|no longer)"
+)
 _MODERATION = re.compile(
     r"moderation|flagged|safety|harm|content[ _-](?:policy|filter|management)|(?:usage|acceptable use) polic"
 )
@@ -78,6 +85,22 @@ def is_about_setup(status: int, words: str) -> bool:
     if _SPENT.search(words) or _KEY.search(words):
         return True
     return status < 500 and bool(_MODEL.search(words))
+
+
+def is_about_model(status: int, words: str) -> bool:
+    """Whether a refusal says that the server does not know the model."""
+    if is_about_format(words) or status not in {400, 404, 422}:
+        return False
+    return bool(_MODEL.search(words)) or (status == 404 and not _FEATURE.search(words))
+
+
+def find_unsupported(words: str, parameters: Collection[str]) -> str | None:
+    """The one of ``parameters`` that a refusal says to leave out; None when it names none, or a wrong value."""
+    for name in sorted(parameters):
+        text = rf"\b{name}\b"
+        if re.search(rf"{_NOT_TAKEN}[^{{}}]{{0,60}}{text}|{text}[^{{}}]{{0,80}}{_NOT_TAKEN}", words):
+            return name
+    return None
 
 
 def is_spent(words: str, retry_after: float | None) -> bool:
