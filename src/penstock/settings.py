@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from penstock.errors import ConfigurationError
-from penstock.redaction import register_secrets
+from penstock.redaction import MASK, register_secrets
 
 EMBEDDED_MODEL = "embedded/smollm2-135m"
 """The model that runs inside penstock, used when no other is configured."""
@@ -36,7 +36,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore")
 
-    llm_endpoint: str = "http://localhost:11434/api/generate"
+    llm_endpoint: str = Field(default="http://localhost:11434/api/generate", repr=False)
     llm_api_key: SecretStr = SecretStr("")
     llm_model: str = "llama3"
     openai_api_key: SecretStr = SecretStr("")
@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Seconds that one request may take."""
     llm_deadline: float = Field(default=600.0, gt=0)
     """Seconds that one call may take, retries included; waiting for a rate limit to pass does not count."""
+    llm_longest_wait: float = Field(default=300.0, gt=0)
+    """Seconds that a provider may ask to wait; a longer wait, such as for the next day, ends the run."""
     llm_concurrency: int = Field(default=64, ge=1)
     """Upper limit of requests in flight to one provider and model."""
     llm_transport: Literal["auto", "pool", "aiohttp"] = "auto"
@@ -94,7 +96,14 @@ class Settings(BaseSettings):
         """Every secret that is set, for masking: keys, the token, and the password in ``database_url``."""
         fields = (getattr(self, name) for name in type(self).model_fields)
         secrets = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
-        urls = (self.database_url or "", self.http_proxy, self.https_proxy, self.all_proxy)
+        urls = (
+            self.llm_endpoint,
+            self.openai_base_url,
+            self.database_url or "",
+            self.http_proxy,
+            self.https_proxy,
+            self.all_proxy,
+        )
         return [*secrets, *(password for url in urls for password in _find_passwords(url))]
 
     @property
@@ -106,7 +115,7 @@ class Settings(BaseSettings):
     def model_line(self) -> str:
         """One line that says which model answers, and where it is set."""
         if self.model_configured:
-            return f"Model: {self.llm_model} at {self.llm_endpoint}"
+            return f"Model: {self.llm_model} at {_mask_login(self.llm_endpoint)}"
         return f"Model: {EMBEDDED_MODEL}, inside penstock (set LLM_ENDPOINT and LLM_MODEL for another)"
 
 
@@ -124,6 +133,11 @@ def get_settings() -> Settings:
         raise ConfigurationError(f"The setting {name} cannot be used: {issue['msg']}") from error
     register_secrets(*settings.secret_values())
     return settings
+
+
+def _mask_login(url: str) -> str:
+    """``url`` with ``***`` for a user and a password in it."""
+    return re.sub(r"(?<=://)[^/?#]*@", f"{MASK}@", url)
 
 
 _USER_AND_PASSWORD = re.compile(r"^[^:/]+://[^:/@]*:([^@]*)@")

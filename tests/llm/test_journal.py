@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from penstock import llm
-from penstock.errors import JournalMissError, LLMRefusedError
+from penstock.errors import JournalMissError, LLMSetupError
 from penstock.llm import (
     CallContext,
     Client,
@@ -106,7 +106,7 @@ async def test_a_failure_reaches_every_identical_call(script: Any, client: Clien
 
     outcomes = await asyncio.gather(*(call() for _ in range(5)), return_exceptions=True)
 
-    assert all(isinstance(outcome, LLMRefusedError) for outcome in outcomes)
+    assert all(isinstance(outcome, LLMSetupError) for outcome in outcomes)
     assert len(model.requests) == 1
 
 

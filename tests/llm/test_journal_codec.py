@@ -59,7 +59,7 @@ def test_a_completion_is_read_back_as_a_journal_hit_of_now() -> None:
     value = encode_completion(completion, 1.23456)
     decoded = decode_completion(value)
 
-    assert value == b'["{\\"a\\": 1}","gpt-x","length",7,3,2,0.25,1.2346]'
+    assert value == b'["{\\"a\\": 1}","gpt-x","length",7,3,2,0.25,1.2346,""]'
     assert replace(decoded, usage=usage) == replace(completion, data=None)
     assert decoded.usage.end_time is not None
     assert decoded.usage.end_time > 101.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import LLMRefusedError, LLMUnavailableError
+from penstock.errors import LLMRefusedError, LLMSetupError, LLMUnavailableError
 from penstock.llm.limiter import Limiter
 from penstock.llm.retry import send_with_retries
 from penstock.llm.transports.base import Answer, Failure, Kind, Timeouts
@@ -203,7 +203,7 @@ def test_a_server_that_never_answered_and_cannot_be_reached_is_absent_after_ten_
     async def story(clock: Clock) -> None:
         provider = Provider(clock, failure(Kind.UNREACHABLE, retry_after=wait), always=True)
 
-        with pytest.raises(LLMUnavailableError, match=r"is its server running\?$"):
+        with pytest.raises(LLMSetupError, match=r"is its server running\?$"):
             await provider.ask()
 
         assert len(provider.sent_at) == tries
@@ -217,7 +217,7 @@ def test_a_server_that_answered_before_is_waited_for_until_the_deadline() -> Non
         provider = Provider(clock, failure(Kind.UNREACHABLE, retry_after=60.0), always=True)
         provider.limiter.on_answer()
 
-        with pytest.raises(LLMUnavailableError, match=r"is its server running\?$"):
+        with pytest.raises(LLMSetupError, match=r"is its server running\?$"):
             await provider.ask()
 
         assert len(provider.sent_at) == 10
@@ -240,7 +240,7 @@ def test_a_deadline_of_less_than_ten_seconds_also_holds_for_an_absent_server() -
     async def story(clock: Clock) -> None:
         provider = Provider(clock, failure(Kind.UNREACHABLE, retry_after=1.5), always=True)
 
-        with pytest.raises(LLMUnavailableError, match="2 tries"):
+        with pytest.raises(LLMSetupError, match="2 tries"):
             await provider.ask(Timeouts(120.0, 3.0))
 
     run_in_virtual_time(story)

@@ -104,10 +104,14 @@ def test_the_schema_is_part_of_the_strongest_format_and_of_the_messages_for_the_
         (400, "bad request", True, True),
         (400, "bad request", False, False),
         (400, "Unknown JSON_SCHEMA", False, True),
-        (422, "bad request", True, False),
+        (400, "this model's maximum context length is 4096 tokens", True, False),
+        (400, '{"error": {"message": "max_tokens is too large", "code": null}}', True, False),
+        (400, '{"error": {"message": "Invalid request.", "type": "invalid_request_error"}}', True, True),
         (422, "response_format is not supported", False, True),
-        (401, "response_format", True, False),
-        (500, "response_format", True, False),
+        (422, '{"detail": [{"loc": ["body", "response_format", "type"], "msg": "x"}]}', False, True),
+        (404, "No endpoints found that can handle the requested parameters.", False, True),
+        (500, "response_format type must be text", True, True),
+        (500, "internal error", True, False),
     ],
 )
 def test_a_refusal_is_about_the_format_when_it_names_it_or_was_the_first(

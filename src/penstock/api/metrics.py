@@ -79,11 +79,15 @@ class Metrics:
     def count_usage(self, usage: Usage, *, failed: bool = False) -> None:
         """Count an execution and its usage."""
         self.executions.labels("failed" if failed else "completed").inc()
+        if not usage.unreported_calls:
+            self._count_tokens(usage)
+        self.calls.labels("provider").inc(max(usage.llm_calls - usage.journal_hits, 0))
+        self.calls.labels("journal").inc(usage.journal_hits)
+
+    def _count_tokens(self, usage: Usage) -> None:
         self.tokens.labels("input").inc(usage.input_tokens)
         self.tokens.labels("output").inc(usage.output_tokens)
         self.tokens.labels("cached").inc(usage.cached_tokens)
-        self.calls.labels("provider").inc(max(usage.llm_calls - usage.journal_hits, 0))
-        self.calls.labels("journal").inc(usage.journal_hits)
         self.cost.inc(usage.cost or 0.0)
 
     def render(

@@ -13,6 +13,7 @@ import orjson
 from penstock.cli.output import (
     ExitStatus,
     format_duration,
+    format_usage,
     json_option,
     print_json,
     print_message,
@@ -116,7 +117,7 @@ def _show_figures(console: Console, report: RunReport) -> None:
     usage = report.usage
     console.print(
         f"\n{report.generated} of {report.generated + report.failed} sentences became a record"
-        f" · {usage.total_tokens:,} tokens in {usage.llm_calls} calls"
+        f" · {format_usage(usage, total=True)} in {usage.llm_calls} calls"
         f" · {format_duration(report.seconds)}"
         + (" (from an earlier run; --fresh calls the model again)" if not report.new else "")
     )

@@ -10,6 +10,8 @@ from typing import Any
 import click
 import orjson
 
+from penstock.entities import Usage
+
 
 class ExitStatus(IntEnum):
     """How a command ended."""
@@ -45,6 +47,20 @@ def format_money(dollars: float | None) -> str:
     if dollars is None:
         return "price unknown"
     return f"${dollars:.2f}" if dollars >= 1 or dollars == 0 else f"${dollars:.4f}"
+
+
+def format_usage(usage: Usage, *, total: bool = False) -> str:
+    """Tokens, or their ``total`` alone, as text; numbers that are in part estimated are said to be."""
+    numbers = f"{usage.total_tokens:,}" if total else f"{usage.input_tokens:,} + {usage.output_tokens:,}"
+    if usage.unreported_calls:
+        return f"unknown tokens (about {numbers}: the provider does not report them)"
+    return f"{numbers} tokens"
+
+
+def format_cost(usage: Usage) -> str:
+    """The cost as text; an estimate is said to be one."""
+    is_estimate = usage.unreported_calls and usage.cost
+    return ("about " if is_estimate else "") + format_money(usage.cost)
 
 
 def format_duration(seconds: float) -> str:

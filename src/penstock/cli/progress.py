@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from penstock.cli.output import format_duration, format_money
+from penstock.cli.output import format_cost, format_duration, format_usage
 from penstock.jobs.runs import Run
 
 _REFRESH_SECONDS = 0.2
@@ -67,9 +67,9 @@ async def _print_lines(run: Run, console: Console) -> None:
 
 def _format_details(run: Run) -> str:
     progress = run.progress
-    details = [f"{progress.rate:.1f}/s", f"{progress.usage.total_tokens:,} tokens"]
+    details = [f"{progress.rate:.1f}/s", format_usage(progress.usage, total=True)]
     if progress.usage.cost != 0:
-        details.append(format_money(progress.usage.cost))
+        details.append(format_cost(progress.usage))
     if progress.failed:
         details.append(f"{progress.failed} refused or failed")
     limits = run.client.concurrency().values()

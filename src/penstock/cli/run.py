@@ -17,7 +17,8 @@ from penstock.cli.event_loop import run_async
 from penstock.cli.output import (
     ExitStatus,
     format_duration,
-    format_money,
+    format_cost,
+    format_usage,
     json_option,
     pluralize,
     print_json,
@@ -200,7 +201,7 @@ def _summarize(report: RunReport) -> None:
     print_message(
         pluralize(report.generated, "record")
         + (f", {report.failed} refused or failed" if report.failed else "")
-        + f" · {usage.input_tokens:,} + {usage.output_tokens:,} tokens, {format_money(usage.cost)}"
+        + f" · {format_usage(usage)}, {format_cost(usage)}"
         + f" · {pluralize(report.calls, 'call')}"
         + (f", {report.journal_hits} more from the journal" if report.journal_hits else "")
         + f" · {format_duration(report.seconds)}"

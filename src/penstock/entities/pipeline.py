@@ -66,7 +66,9 @@ class Constraints(BaseModel):
 class Usage:
     """Tokens, calls, money and time of one or more model calls; times are seconds since the epoch.
 
-    ``cost`` is in US dollars, and None when the price of any of the calls is unknown.
+    ``cost`` is in US dollars, and None when the price of any of the calls is unknown. Where a provider did
+    not report what a call used, tokens and cost hold an estimate, by which limits are checked; such numbers
+    are not shown.
     """
 
     input_tokens: int = 0
@@ -78,6 +80,8 @@ class Usage:
     end_time: float | None = None
     journal_hits: int = 0
     """Calls that the journal answered instead of the provider."""
+    unreported_calls: int = 0
+    """Calls of which the provider did not say what they used."""
 
     @property
     def total_tokens(self) -> int:
@@ -91,6 +95,7 @@ class Usage:
         self.cached_tokens += other.cached_tokens
         self.llm_calls += other.llm_calls
         self.journal_hits += other.journal_hits
+        self.unreported_calls += other.unreported_calls
         self.cost = None if self.cost is None or other.cost is None else self.cost + other.cost
         if other.start_time is not None and (self.start_time is None or other.start_time < self.start_time):
             self.start_time = other.start_time
@@ -98,15 +103,16 @@ class Usage:
             self.end_time = other.end_time
 
     def to_dict(self) -> dict[str, Any]:
-        """The usage under the contract's keys (D5)."""
+        """The usage under the contract's keys (D5); None for what is not known."""
+        is_known = not self.unreported_calls
         return {
-            "total_tokens": self.total_tokens,
-            "total_input_tokens": self.input_tokens,
-            "total_output_tokens": self.output_tokens,
-            "total_cached_tokens": self.cached_tokens,
+            "total_tokens": self.total_tokens if is_known else None,
+            "total_input_tokens": self.input_tokens if is_known else None,
+            "total_output_tokens": self.output_tokens if is_known else None,
+            "total_cached_tokens": self.cached_tokens if is_known else None,
             "start_time": self.start_time,
             "end_time": self.end_time,
-            "total_cost": self.cost,
+            "total_cost": self.cost if is_known or self.cost == 0.0 else None,
             "llm_calls": self.llm_calls,
             "journal_hits": self.journal_hits,
         }

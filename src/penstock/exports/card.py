@@ -141,6 +141,8 @@ def _list_usage(usage: Mapping[str, Any]) -> Table:
     table = [
         (label, f"{usage[key]:,}") for key, label in _USAGE_LABELS.items() if isinstance(usage.get(key), int)
     ]
+    if usage and usage.get("total_tokens", 0) is None:
+        table.append(("Tokens", "unknown: the provider did not report them"))
     if usage:
         cost = usage.get("total_cost")
         table.append(("Money", f"{cost:.4f} USD" if isinstance(cost, int | float) else "unknown"))

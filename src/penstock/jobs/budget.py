@@ -80,6 +80,7 @@ class Budget:
             input_tokens=spent.input_tokens + count * largest.input_tokens,
             output_tokens=spent.output_tokens + count * largest.output_tokens,
             cached_tokens=spent.cached_tokens + count * largest.cached_tokens,
+            unreported_calls=spent.unreported_calls,
             cost=None if spent.cost is None else spent.cost + count * (largest.cost or 0.0),
         )
 

@@ -92,6 +92,7 @@ class _RecordingClient(llm.Client):
         temperature: float | None = None,
         max_tokens: int | None = None,
         schema: dict[str, Any] | None = None,
+        allow_incomplete: bool = False,
     ) -> llm.Completion:
         prompt = Prompt(
             step=self._step.number,
@@ -104,7 +105,7 @@ class _RecordingClient(llm.Client):
         self._result.prompts.append(prompt)
         text = f"<answer of step {self._step.number}>"
         data = None if schema is None else _make_example(schema)
-        return llm.Completion(text, Usage(), prompt.model, data=data)
+        return llm.Completion(text, Usage(), prompt.model, data=data, has_data=schema is not None)
 
 
 async def dry_run(pipeline: Pipeline, variables: Mapping[str, Any], settings: Settings) -> DryRun:

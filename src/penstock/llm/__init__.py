@@ -16,6 +16,7 @@ from penstock.llm.call_context import (
 from penstock.llm.client import Client, complete, current_client, use_client
 from penstock.llm.completion import Completion
 from penstock.llm.journal import Journal, JournalMode, MemoryJournal
+from penstock.llm.structured_output import accepts
 
 __all__ = [
     "CallContext",
@@ -25,6 +26,7 @@ __all__ = [
     "JournalMode",
     "MemoryJournal",
     "Sample",
+    "accepts",
     "complete",
     "current_call_context",
     "current_client",

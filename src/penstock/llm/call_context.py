@@ -54,6 +54,8 @@ class CallContext:
     usage: Usage = field(default_factory=Usage)
     calls: list[dict[str, Any]] = field(default_factory=list)
     """One entry a call, for the trace: model, temperature, tokens, seconds, finish_reason, from_journal."""
+    problems: list[str] = field(default_factory=list)
+    """Why answers were no whole answers, of calls that do not allow it; the step is then healed, or fails."""
     on_call: Callable[[], None] | None = None
     """Called before each model call, also before one that the journal answers."""
 

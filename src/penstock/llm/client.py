@@ -23,16 +23,15 @@ from penstock.settings import Settings, get_settings
 
 Messages = Sequence[Mapping[str, Any]]
 
-_UNJOURNALED_REASONS = frozenset({"content_filter", "error"})
-"""Finish reasons of answers that are worth asking for again in the next run."""
-
 
 class Client:
     """Asks models, for any number of tasks of one event loop at a time; ``async with`` closes it."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or get_settings()
-        self._timeouts = Timeouts(self._settings.llm_timeout, self._settings.llm_deadline)
+        self._timeouts = Timeouts(
+            self._settings.llm_timeout, self._settings.llm_deadline, self._settings.llm_longest_wait
+        )
         self._endpoints: dict[str | None, ModelEndpoint] = {}
         self._in_flight: dict[tuple[bytes, int], list[asyncio.Future[Completion | None]]] = {}
         """Journal key and journal -> the identical calls that wait for the one that is in flight."""
@@ -85,8 +84,24 @@ class Client:
         temperature: float | None = None,
         max_tokens: int | None = None,
         schema: dict[str, Any] | None = None,
+        allow_incomplete: bool = False,
     ) -> Completion:
         """The model's answer to ``messages``; see ``penstock.llm.complete``."""
+        completion = await self._complete(messages, model, temperature, max_tokens, schema, allow_incomplete)
+        context = current_call_context()
+        if context is not None and not allow_incomplete and (problem := completion.problem):
+            context.problems.append(problem)
+        return completion
+
+    async def _complete(
+        self,
+        messages: Messages,
+        model: str | None,
+        temperature: float | None,
+        max_tokens: int | None,
+        schema: dict[str, Any] | None,
+        allow_incomplete: bool,
+    ) -> Completion:
         endpoint = self._endpoints.get(model)
         if endpoint is None or self._loop is not asyncio.get_running_loop():
             endpoint = self._get_endpoint(model)
@@ -95,7 +110,7 @@ class Client:
             request["temperature"] = temperature
         if max_tokens is not None:
             request["max_tokens"] = max_tokens
-        call = Call(endpoint, request, schema, self._timeouts)
+        call = Call(endpoint, request, schema, self._timeouts, allow_incomplete=allow_incomplete)
         context = current_call_context()
         if context is not None and context.on_call is not None:
             context.on_call()
@@ -132,14 +147,16 @@ class Client:
     ) -> Completion:
         """The answer that the journal has, or else a new one, which is saved."""
         if context.mode is not JournalMode.FRESH and (saved := await journal.find(key)) is not None:
-            return call.from_journal(context, decode_completion(saved))
+            completion = decode_completion(saved)
+            if call.accepts(completion) or context.mode is JournalMode.REPLAY:
+                return call.from_journal(context, completion)
         if context.mode is JournalMode.REPLAY:
             raise JournalMissError(
                 f"The journal has no answer of {call.endpoint.label} for this call; run without replay.",
                 detail={"model": call.endpoint.label, "sample": context.sample._asdict()},
             )
         completion = await call.run(context)
-        if completion.finish_reason not in _UNJOURNALED_REASONS:
+        if call.accepts(completion):
             await journal.save(key, encode_completion(completion, call.seconds))
         return completion
 
@@ -245,14 +262,21 @@ async def complete(
     temperature: float | None = None,
     max_tokens: int | None = None,
     schema: dict[str, Any] | None = None,
+    allow_incomplete: bool = False,
 ) -> Completion:
     """Ask a model and get its answer; None leaves a parameter to the settings or to the provider.
 
     ``messages`` are those of OpenAI's chat completions: dictionaries with ``role`` and ``content``. With
     ``schema`` (a JSON schema) the answer is requested as JSON, and ``Completion.data`` is the parsed value,
-    or None when the text could not be read as JSON. Raises LLMRefusedError, LLMUnavailableError or
-    JournalMissError.
+    or None when the text could not be read as JSON. Within a pipeline, an answer that is empty, was cut off or
+    was refused (``Completion.problem``) is healed or fails its step, unless ``allow_incomplete``. Raises LLMRefusedError, LLMSetupError,
+    LLMUnavailableError or JournalMissError.
     """
     return await current_client().complete(
-        messages, model=model, temperature=temperature, max_tokens=max_tokens, schema=schema
+        messages,
+        model=model,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        schema=schema,
+        allow_incomplete=allow_incomplete,
     )

@@ -41,15 +41,18 @@ def encode_completion(completion: Completion, seconds: float) -> bytes:
         completion.finish_reason,
         usage.input_tokens,
         usage.output_tokens,
-        usage.cached_tokens,
+        None if usage.unreported_calls else usage.cached_tokens,
         usage.cost,
         round(seconds, 4),
+        completion.thoughts,
     ))  # fmt: skip
 
 
 def decode_completion(value: bytes) -> Completion:
     """The completion that was encoded, counted as a journal hit: its tokens as they were, its time is now."""
-    text, model, finish_reason, input_tokens, output_tokens, cached_tokens, cost, _ = orjson.loads(value)
+    text, model, finish_reason, given, made, cached, cost, _, *thoughts = orjson.loads(value)
     now = time()
-    usage = Usage(input_tokens, output_tokens, cached_tokens, 1, cost, now, now, journal_hits=1)
-    return Completion(text, usage, model, finish_reason)
+    usage = Usage(
+        given, made, cached or 0, 1, cost, now, now, journal_hits=1, unreported_calls=int(cached is None)
+    )
+    return Completion(text, usage, model, finish_reason, thoughts=thoughts[0] if thoughts else "")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import orjson
 from pydantic import SecretStr
@@ -20,6 +20,8 @@ from penstock.errors import ConfigurationError
 from penstock.settings import Settings
 
 _CHAT = "/chat/completions"
+_ENDS = (_CHAT, "/completions", "/responses", "/embeddings", "/models", "/api/generate", "/api/chat")
+"""Ends of addresses of other requests to the same server, of OpenAI's protocol and of Ollama's."""
 _OLLAMA = frozenset({"ollama", "ollama_chat"})
 _OPENAI_LIKE = frozenset({
     "custom_openai", "hosted_vllm", "litellm_proxy", "llamafile", "llamacpp", "lm_studio", "openai",
@@ -48,6 +50,10 @@ class Route:
     """Where chat completions are posted."""
     api_key: SecretStr = field(default=SecretStr(""), repr=False)
     uses_litellm: bool = False
+    other_model: str | None = None
+    """Another name by which the server may know the model, tried when it does not know ``model``."""
+    login: SecretStr = field(default=SecretStr(""), repr=False)
+    """``user:password`` of the address, sent as HTTP Basic authentication."""
 
     @property
     def label(self) -> str:
@@ -86,7 +92,8 @@ def resolve(model: str | None, settings: Settings) -> Route:
         return _openai_like_route(prefix, rest, name, endpoint, settings)
     if endpoint and (not slash or endpoint.rstrip("/").endswith(_CHAT) or not _is_litellm_provider(prefix)):
         # A name such as ``meta-llama/Llama-3.1-8B`` belongs to the server: its prefix is not a provider.
-        return _openai_route("openai", name, f"openai/{name}", endpoint, settings.llm_api_key)
+        other = rest if slash and _is_litellm_provider(prefix) else None
+        return _openai_route("openai", name, f"openai/{name}", endpoint, settings.llm_api_key, other)
     if slash and _is_litellm_provider(prefix):
         return Route(prefix, rest, name, api_base=endpoint, api_key=settings.llm_api_key, uses_litellm=True)
     raise ConfigurationError(
@@ -97,8 +104,8 @@ def resolve(model: str | None, settings: Settings) -> Route:
 
 
 def _openai_like_route(prefix: str, rest: str, name: str, endpoint: str | None, settings: Settings) -> Route:
-    if endpoint:
-        return _openai_route(prefix, rest, name, endpoint, settings.llm_api_key)
+    if endpoint:  # ``openai/gpt-oss-20b`` may be the server's own name
+        return _openai_route(prefix, rest, name, endpoint, settings.llm_api_key, other_model=name)
     if prefix == "openai":
         key = settings.openai_api_key if settings.openai_api_key.get_secret_value() else settings.llm_api_key
         return _openai_route(prefix, rest, name, settings.openai_base_url, key)
@@ -111,24 +118,40 @@ def _openai_like_route(prefix: str, rest: str, name: str, endpoint: str | None, 
 
 
 def _ollama_route(model: str, endpoint: str, api_key: SecretStr) -> Route:
+    endpoint, login = _split_login(endpoint)
     base = endpoint.rstrip("/")
     for end in ("/api/generate", "/api/chat", "/v1/chat/completions", "/v1"):
         base = base.removesuffix(end)
-    return Route("ollama", model, f"ollama/{model}", base, f"{base}/v1{_CHAT}", api_key)
+    return Route("ollama", model, f"ollama/{model}", base, f"{base}/v1{_CHAT}", api_key, login=login)
 
 
-def _openai_route(provider: str, model: str, litellm_model: str, endpoint: str, api_key: SecretStr) -> Route:
+def _split_login(endpoint: str) -> tuple[str, SecretStr]:
+    """An address without its ``user:password@``, and that login decoded."""
     parts = urlsplit(endpoint.strip())
+    login, at, server = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=server)) if at else endpoint.strip(), SecretStr(unquote(login))
+
+
+def _openai_route(
+    provider: str,
+    model: str,
+    litellm_model: str,
+    endpoint: str,
+    api_key: SecretStr,
+    other_model: str | None = None,
+) -> Route:
+    endpoint, login = _split_login(endpoint)
+    parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigurationError("LLM_ENDPOINT is not an http:// or https:// address.")
-    path = parts.path.rstrip("/").removesuffix(_CHAT)
-    if path.endswith("/api/generate"):  # Ollama's own protocol; the same server also speaks OpenAI's
-        path = path.removesuffix("/api/generate")
+    path = parts.path.rstrip("/")
+    for end in _ENDS:
+        path = path.removesuffix(end)
     if not path and not parts.path.rstrip("/").endswith(_CHAT):
         path = "/v1"
     base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
     url = urlunsplit((parts.scheme, parts.netloc, path + _CHAT, parts.query, ""))
-    return Route(provider, model, litellm_model, base, url, api_key)
+    return Route(provider, model, litellm_model, base, url, api_key, other_model=other_model, login=login)
 
 
 def _is_litellm_provider(prefix: str) -> bool:

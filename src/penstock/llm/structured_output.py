@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 from enum import IntEnum
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 import orjson
 
 from penstock.errors import LLMRefusedError
+from penstock.llm.thoughts import split_thoughts
+from penstock.llm.transports.refusals import is_about_format, is_vague
 from penstock.serialization import to_json
 
-_FORMAT_REFUSAL_STATUSES = frozenset({400, 404, 415, 422, 501})
-_FORMAT_NAMES = ("response_format", "json_schema", "json_object", "schema", "format")
-
-_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"```[a-zA-Z0-9_-]*[ \t]*\r?\n?(.*?)(?:```|\Z)", re.DOTALL)
 _OBJECT = re.compile(r"""\{\s*(?:["'“]|[A-Za-z_]\w*\s*:|\})""")
 _LIST = re.compile(r"""\[\s*[\[{"'\d\]-]""")
+_LONG_INTEGER = re.compile(r"\d{19}")
 _MOST_FENCES = 5
 _MOST_STARTS = 20
 _MOST_REPAIRS = 3
@@ -26,7 +27,8 @@ _LONGEST_REPAIRED = 16_000
 _LONG = 2_000
 """Characters; in the worst case the time of a repair grows with the square of the length."""
 
-_NOTHING: Any = object()
+NOTHING: Any = object()
+"""In place of a JSON value where there is none; null is a value."""
 
 
 class ResponseFormat(IntEnum):
@@ -62,72 +64,124 @@ def with_format(request: dict[str, Any], schema: dict[str, Any], format_: Respon
 def may_refuse_format(error: LLMRefusedError, *, first: bool) -> bool:
     """Whether a refusal may be about the response format.
 
-    It is when it names the format, or when its status is 400 and the format was never tried before
-    (``first``).
+    It is when its words name the format, whatever its status, or when it gives no reason and the format was
+    never tried before (``first``).
     """
-    if error.detail.get("status") not in _FORMAT_REFUSAL_STATUSES:
-        return False
-    body = str(error.detail.get("body", "")).lower()
-    return (first and error.detail["status"] == 400) or any(name in body for name in _FORMAT_NAMES)
+    words = str(error.detail.get("body", "")).lower()
+    return is_about_format(words) or (first and error.detail.get("status") in {400, 422} and is_vague(words))
 
 
-def parse_json(text: str, default: Any = None, *, repair: bool = True) -> Any:
+def is_object_schema(schema: dict[str, Any]) -> bool:
+    """Whether every value that follows ``schema`` is an object, as far as its root says."""
+    return schema.get("type", "object" if "properties" in schema or not schema else None) == "object"
+
+
+def parse_json(
+    text: str, default: Any = None, *, repair: bool = True, schema: dict[str, Any] | None = None
+) -> Any:
     """The JSON value in ``text``; ``default`` when there is none.
 
     Plain JSON may be any value. JSON inside a code fence or prose, and JSON with small errors (single quotes,
     an extra comma, a missing bracket; only with ``repair``), must be an object or a list that the text really
-    holds.
+    holds, or in a fence a value that ``schema`` accepts. Thoughts are skipped. Of several values it is the
+    last one that ``schema`` accepts, or else the last one.
     """
-    text = _THOUGHTS.sub("", text, count=1).strip()
-    if (value := _load(text)) is not _NOTHING:
+    text = split_thoughts(text)[1].strip()
+    if (value := load_json(text)) is not NOTHING:
         return value
-    candidates = [match[1].strip() for match in islice(_FENCE.finditer(text), _MOST_FENCES)]
-    for candidate in candidates:
-        if isinstance(value := _load(candidate), dict | list):
-            return value
-    for candidate in (*candidates, text):
-        if (value := _find(candidate)) is not _NOTHING:
-            return value
+    fences = [match[1].strip() for match in islice(_FENCE.finditer(text), _MOST_FENCES)]
+    values = [value for fence in fences if (value := load_json(fence)) is not NOTHING]
+    found = [value for value in values if isinstance(value, dict | list)]
+    found = _find(text) or found or [value for fence in fences for value in _find(fence)]
+    if not found and schema is not None:
+        found = [value for value in values if accepts(schema, value)]
+    if found:
+        return _choose(found, schema)
     if repair and len(text) <= _LONGEST_REPAIRED:
-        for candidate in (*candidates, text):
-            if (value := _repair(candidate)) is not _NOTHING:
+        for candidate in (*fences, text):
+            if (value := _repair(candidate, schema)) is not NOTHING:
                 return value
     return default
 
 
-def _load(text: str) -> Any:
+def accepts(schema: dict[str, Any], value: Any) -> bool:
+    """Whether ``value`` follows ``schema``; False when the schema cannot be used."""
     try:
-        return orjson.loads(text)
+        return bool(_make_validator(orjson.dumps(schema)).is_valid(value))
+    except (ValueError, TypeError):
+        return False
+
+
+@lru_cache(maxsize=128)
+def _make_validator(schema: bytes) -> Any:
+    import jsonschema_rs
+
+    try:
+        return jsonschema_rs.validator_for(orjson.loads(schema), offline=True)
+    except jsonschema_rs.ReferencingError as error:
+        raise ValueError("the schema refers to something outside of it") from error
+
+
+def _choose(values: list[Any], schema: dict[str, Any] | None) -> Any:
+    """The answer among several values: models write drafts and examples before it."""
+    if schema is not None and len(values) > 1:
+        for value in reversed(values):
+            if accepts(schema, value):
+                return value
+    return values[-1]
+
+
+def load_json(text: str) -> Any:
+    """The value of a text that is JSON and nothing else, else NOTHING; integers keep their digits."""
+    try:
+        value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return _NOTHING
+        return NOTHING
+    # orjson reads an integer of more than 64 bits as a float, without an error.
+    return _load_exactly(text, value) if _LONG_INTEGER.search(text) else value
 
 
-def _find(text: str) -> Any:
-    """The longest valid object or list inside ``text``."""
-    from json import JSONDecoder
+def _load_exactly(text: str, default: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return default
 
-    decoder = JSONDecoder(parse_constant=_none)  # NaN and Infinity are not JSON
-    found, longest, end = _NOTHING, 0, 0
+
+def _find(text: str) -> list[Any]:
+    """The valid objects and lists inside ``text``, each of them outermost."""
+    decoder = json.JSONDecoder(parse_constant=_none)  # NaN and Infinity are not JSON
+    found: list[Any] = []
+    end = 0
     for start in _starts(text):
         if start < end:
             continue
         try:
-            value, stop = decoder.raw_decode(text, start)
+            value, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
-            if longest == 0 and (text[start] == "{" or start == 0):
-                return _NOTHING  # a part of a broken object or list is not the answer
+            if not found and (text[start] == "{" or start == 0):
+                return []  # a part of a broken object or list is not the answer
             continue
-        if stop - start > longest:
-            found, longest = value, stop - start
-        end = stop
-    return found
+        found.append(value)
+    objects = [value for value in found if isinstance(value, dict)]
+    return found if len(objects) in {0, len(found)} else _without_fragments(found)
+
+
+def _without_fragments(found: list[Any]) -> list[Any]:
+    """``found`` without lists of plain numbers and text, which prose has as notes (``[1]``)."""
+    kept = [
+        value
+        for value in found
+        if isinstance(value, dict) or any(isinstance(item, dict | list) for item in value)
+    ]
+    return kept or found
 
 
 def _none(_constant: str) -> None:
     return None
 
 
-def _repair(text: str) -> Any:
+def _repair(text: str, schema: dict[str, Any] | None) -> Any:
     """The object or list that ``text`` holds with small errors."""
     import json_repair
 
@@ -135,14 +189,15 @@ def _repair(text: str) -> Any:
         try:
             value: Any = json_repair.loads(text[start:], skip_json_loads=True)
         except (ValueError, RecursionError):
-            return _NOTHING
+            return NOTHING
         if isinstance(value, list) and text[start] == "{":  # several objects one after the other
-            value = next((item for item in value if isinstance(item, dict)), None)
+            objects = [item for item in value if isinstance(item, dict)]
+            value = _choose(objects, schema) if objects else None
         if isinstance(value, dict) and value:
             return value
         if isinstance(value, list) and value and (start == 0 or any(isinstance(one, dict) for one in value)):
             return value
-    return _NOTHING
+    return NOTHING
 
 
 def _starts(text: str) -> list[int]:

@@ -112,16 +112,19 @@ async def usage_of_job(session: Session, job_id: int) -> Usage:
     """What all of the job's records cost, the failed ones included (contract A40)."""
     table = records.c
     unknown = func.sum(case((table.cost.is_(None), 1), else_=0))
+    cached = case((table.cached_tokens > 0, table.cached_tokens), else_=0)
+    unreported = func.sum(case((table.cached_tokens < 0, 1), else_=0))
     query = select(
         func.coalesce(func.sum(table.input_tokens), 0),
         func.coalesce(func.sum(table.output_tokens), 0),
-        func.coalesce(func.sum(table.cached_tokens), 0),
+        func.coalesce(func.sum(cached), 0),
         func.coalesce(func.sum(table.llm_calls), 0),
         func.coalesce(func.sum(table.journal_hits), 0),
         func.coalesce(func.sum(table.cost), 0.0),
         func.coalesce(unknown, 0),
         func.min(table.usage_start),
         func.max(table.usage_end),
+        func.coalesce(unreported, 0),
     ).where(table.job_id == job_id)
     [sums] = await session.fetch_all(query)
     tokens = [int(value) for value in sums[:5]]  # PostgreSQL sums to numeric
@@ -134,6 +137,7 @@ async def usage_of_job(session: Session, job_id: int) -> Usage:
         cost=None if sums[6] else float(sums[5]),
         start_time=sums[7],
         end_time=sums[8],
+        unreported_calls=int(sums[9]),
     )
 
 

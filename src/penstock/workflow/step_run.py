@@ -11,8 +11,9 @@ from yaml.representer import Representer, SafeRepresenter
 
 from penstock import llm
 from penstock.entities import Attempt, Parts, State, Target, Usage
-from penstock.errors import HealingError
+from penstock.errors import PipelineError
 from penstock.gates import AttemptRecord, heal, medoid
+from penstock.gates.whole_answer import WholeAnswerGate
 from penstock.workflow.run_context import RunContext
 from penstock.workflow.snapshot import snapshot
 from penstock.workflow.step import Step
@@ -30,7 +31,19 @@ class StepRun:
     ``run`` raised, it holds what is known by then, with every attempt.
     """
 
-    __slots__ = ("_attempts", "_calls", "_context", "_output", "_seed", "_state", "_step", "_usage", "entry")
+    __slots__ = (
+        "_answer_gate",
+        "_attempts",
+        "_calls",
+        "_context",
+        "_output",
+        "_problems",
+        "_seed",
+        "_state",
+        "_step",
+        "_usage",
+        "entry",
+    )
 
     def __init__(
         self, step: Step, state: dict[str, Any], seed: Mapping[str, Any], context: RunContext
@@ -43,6 +56,9 @@ class StepRun:
         self._usage = Usage()
         self._calls: list[dict[str, Any]] = []
         self._attempts: list[AttemptRecord] = []
+        self._problems: list[str] = []
+        """Why answers of the last attempt were no whole answers."""
+        self._answer_gate = WholeAnswerGate(self._problems, step.outputs)
         self._output: dict[str, Any] = {}
         """The output of the last attempt."""
 
@@ -52,7 +68,8 @@ class StepRun:
         entry = self.entry
         try:
             parts = await self._make(_FIRST_ATTEMPT)
-            entry["output"] = await self._heal(parts) if self._step.gates else self._output
+            is_judged = self._step.gates or self._problems
+            entry["output"] = await self._heal(parts) if is_judged else self._output
         finally:
             entry["execution_time"] = time.perf_counter() - started
             if self._calls:
@@ -65,6 +82,7 @@ class StepRun:
 
     async def _make(self, attempt: Attempt) -> Parts:
         """One attempt's output: of several samples the one that is most like all others."""
+        self._problems.clear()
         if self._step.samples == 1:
             self._output = await self._ask_block(attempt, 0)
             return Parts(self._output)
@@ -87,9 +105,16 @@ class StepRun:
             context.round if new_sample else 0,
         )
         given = State(snapshot(self._state), self._seed)
-        with llm.use_call_context(
-            llm.CallContext(sample, context.journal, context.mode, self._usage, self._calls, context.on_call)
-        ):
+        call_context = llm.CallContext(
+            sample,
+            context.journal,
+            context.mode,
+            self._usage,
+            self._calls,
+            problems=self._problems,
+            on_call=context.on_call,
+        )
+        with llm.use_call_context(call_context):
             if attempt.number > 1:
                 made = await step.block.regenerate(given, attempt)
             elif step.first_temperature is not None:
@@ -106,32 +131,20 @@ class StepRun:
             healed = await heal(
                 parts,
                 self._make,
-                self._step.gates,
+                [self._answer_gate, *self._step.gates],
                 self._step.policy,
                 state=self._state,
                 on_attempt=self._attempts.append,
             )
-        except HealingError as error:
+        except PipelineError:
             self.entry["output"] = self._output
-            if self._is_unparsed_answer(error):
-                return self._output
             raise
         self.entry["verdicts"] = [
             {"gate": verdict.gate, "passed": verdict.passed, "skipped": verdict.skipped}
             for verdict in healed.verdicts
+            if verdict.gate != WholeAnswerGate.__name__
         ]
         return dict(healed.parts)
-
-    def _is_unparsed_answer(self, error: HealingError) -> bool:
-        """Whether the only finding left is that the answer is not JSON, and the user set no gate on it.
-
-        Such a text is kept as ``raw_response`` rather than lost (contract A88).
-        """
-        step = self._step
-        if step.schema_gate is None or len(step.gates) > 1:
-            return False
-        answer = self._output.get(step.outputs[0])
-        return isinstance(answer, dict) and set(answer) == {"raw_response"} and bool(error.detail)
 
 
 async def _gather(samples: Iterable[Coroutine[Any, Any, dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -55,7 +55,15 @@ def test_the_schema_of_the_text_generator(schemas: dict[str, dict[str, Any]]) ->
     properties = schema["config_schema"]["properties"]
 
     assert (schema["inputs"], schema["outputs"]) == ([], ["assistant", "system", "user"])
-    assert list(properties) == ["model", "temperature", "max_tokens", "system_prompt", "user_prompt"]
+    assert list(properties) == [
+        "model",
+        "temperature",
+        "max_tokens",
+        "system_prompt",
+        "user_prompt",
+        "keep_thoughts",
+        "allow_incomplete",
+    ]
     assert schema["config_schema"]["required"] == []
     assert {name: setting["default"] for name, setting in properties.items()} == {
         "model": None,
@@ -63,6 +71,8 @@ def test_the_schema_of_the_text_generator(schemas: dict[str, dict[str, Any]]) ->
         "max_tokens": 2048,
         "system_prompt": "",
         "user_prompt": "",
+        "keep_thoughts": False,
+        "allow_incomplete": False,
     }
     assert properties["user_prompt"]["isTemplate"]
 

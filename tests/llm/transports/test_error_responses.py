@@ -53,8 +53,8 @@ def test_retry_after_is_capped_at_an_hour_and_the_form_in_milliseconds_comes_fir
     ("status", "body", "kind"),
     [
         (429, "{}", Kind.RATE_LIMITED),
-        (429, '{"error": {"code": "insufficient_quota"}}', Kind.REFUSED),
-        (429, '{"error": {"type": "insufficient_quota"}}', Kind.REFUSED),
+        (429, '{"error": {"code": "insufficient_quota"}}', Kind.SETUP),
+        (429, '{"error": {"type": "insufficient_quota"}}', Kind.SETUP),
         (499, "", Kind.REFUSED),
         (500, "<html>oops</html>", Kind.TRANSIENT),
         (529, "", Kind.TRANSIENT),
@@ -62,7 +62,7 @@ def test_retry_after_is_capped_at_an_hour_and_the_form_in_milliseconds_comes_fir
         (409, "", Kind.TRANSIENT),
         (425, "", Kind.TRANSIENT),
         (400, '{"error": "no"}', Kind.REFUSED),
-        (302, "", Kind.REFUSED),
+        (302, "", Kind.SETUP),
         (422, "[1, 2]", Kind.REFUSED),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from penstock import llm
-from penstock.errors import LLMRefusedError, LLMUnavailableError
+from penstock.errors import LLMError, LLMRefusedError, LLMSetupError, LLMUnavailableError
 from penstock.llm import CallContext, Client, use_call_context
 from penstock.settings import Settings
 from penstock.testing import DROP, HANG, MALFORMED, Answer, ModelServer, Reply, echo, refusal
@@ -64,7 +64,7 @@ async def test_a_server_that_is_not_running_is_an_error_that_asks_whether_it_run
     settings = settings.model_copy(update={"llm_endpoint": endpoint, "llm_deadline": 1.0})
 
     async with Client(settings) as client:
-        with pytest.raises(LLMUnavailableError, match=r"is its server running\?$"):
+        with pytest.raises(LLMSetupError, match=r"is its server running\?$"):
             await client.complete(say("a"))
 
 
@@ -95,12 +95,20 @@ async def test_retry_after_delays_every_call_to_that_model(script: Any, client: 
 
 
 @pytest.mark.parametrize(
-    "failure", [refusal(400, "bad"), refusal(401), refusal(404), refusal(429, code="insufficient_quota")]
+    ("failure", "kind"),
+    [
+        (refusal(400, "bad"), LLMRefusedError),
+        (refusal(401), LLMSetupError),
+        (refusal(404), LLMSetupError),
+        (refusal(429, code="insufficient_quota"), LLMSetupError),
+    ],
 )
-async def test_a_refusal_is_not_retried(script: Any, client: Client, failure: Reply) -> None:
+async def test_a_refusal_is_not_retried(
+    script: Any, client: Client, failure: Reply, kind: type[LLMError]
+) -> None:
     model = script(failure)
 
-    with pytest.raises(LLMRefusedError) as caught:
+    with pytest.raises(kind) as caught:
         await llm.complete(say("a"))
 
     assert caught.value.detail["status"] == failure.status
@@ -114,7 +122,7 @@ async def test_a_key_that_the_provider_repeats_is_masked_everywhere(
     script(refusal(500, f"key {key}"), refusal(401, f"Incorrect API key provided: {key}"))
 
     caplog.set_level(logging.DEBUG)
-    with use_call_context(CallContext()) as calls, pytest.raises(LLMRefusedError) as caught:
+    with use_call_context(CallContext()) as calls, pytest.raises(LLMSetupError) as caught:
         await llm.complete(say("a"))
 
     shown = f"{caught.value} {caught.value.detail} {calls.calls} {client!r} {caught.value.__cause__!r}"

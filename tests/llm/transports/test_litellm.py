@@ -7,22 +7,20 @@ import sys
 
 import pytest
 
-from penstock.errors import ConfigurationError
+from penstock.errors import LLMSetupError
 from penstock.llm import Client
 from penstock.settings import Settings
 from support.messages import say
 
 
-async def test_a_provider_whose_package_is_missing_is_a_configuration_error(
+async def test_a_provider_whose_package_is_missing_is_an_error_of_the_set_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)  # as if it were not installed
     settings = Settings(llm_model="sagemaker/some-endpoint")
 
     async with Client(settings) as client:
-        with pytest.raises(
-            ConfigurationError, match=r"^sagemaker needs a package that is not installed: .*boto3"
-        ):
+        with pytest.raises(LLMSetupError, match=r"^sagemaker needs a package that is not installed: .*boto3"):
             await client.complete(say("a"))
 
 

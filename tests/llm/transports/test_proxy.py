@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from penstock.errors import ConfigurationError, LLMRefusedError
+from penstock.errors import ConfigurationError, LLMSetupError
 from penstock.llm import Client
 from penstock.llm.providers import resolve
 from penstock.llm.transports.openai import open_openai_transport
@@ -152,7 +152,7 @@ async def test_a_proxy_that_refuses_is_an_error_without_a_retry(model: ModelServ
     async with forward_proxy(_port_of(model), password="pass-word-123") as proxy:
         wrong = proxy.url.replace("pass-word-123", "wrong-word-456")
         async with Client(_settings(url, all_proxy=wrong)) as client:
-            with pytest.raises(LLMRefusedError, match="407") as caught:
+            with pytest.raises(LLMSetupError, match="407") as caught:
                 await client.complete(say("a"))
 
     assert len(proxy.request_lines) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -19,8 +18,7 @@ _PART = "generated"
 class StructuredGenerator(BaseBlock):
     """A model's answer as JSON that follows a schema.
 
-    An answer that is not JSON, or that was cut off, is returned as ``{"raw_response": text}``, so that the
-    text is not lost. ``examples`` are turns before the question, each ``{"user": template, "assistant":
+    An answer that is not JSON is returned as ``{"raw_response": text}``, so that the text is not lost. ``examples`` are turns before the question, each ``{"user": template, "assistant":
     answer}``.
     """
 
@@ -33,11 +31,13 @@ class StructuredGenerator(BaseBlock):
     config_descriptions: ClassVar[dict[str, str]] = {
         "json_schema": "JSON Schema that the answer must follow.",
         "model": "Model to ask, such as openai/gpt-4o-mini; empty for the configured default.",
-        "temperature": "Sampling temperature: 0 for the likeliest words, higher for more variety.",
-        "max_tokens": "The longest answer, in tokens; an answer cut off there is not used.",
+        "temperature": "Sampling temperature: 0 for the likeliest words, higher for more variety; "
+        "null to send none.",
+        "max_tokens": "The longest answer, in tokens; one cut off there is not used. Null to send none.",
         "user_prompt": "Template of the user message; empty to use the field 'user_prompt'.",
         "system_prompt": "Template of the system message; empty to send none.",
         "examples": "Turns shown before the question: a list of {user, assistant}.",
+        "allow_incomplete": "Whether an answer that is empty, cut off or refused is kept as text.",
         "feedback": "Whether the model is shown its last answer and what was wrong with it when asked again.",
     }
 
@@ -45,17 +45,19 @@ class StructuredGenerator(BaseBlock):
         self,
         json_schema: dict[str, Any],
         model: str | None = None,
-        temperature: float = 0.7,
-        max_tokens: int = 2048,
+        temperature: float | None = 0.7,
+        max_tokens: int | None = 2048,
         user_prompt: str = "",
         system_prompt: str = "",
         examples: list[dict[str, Any]] | None = None,
         feedback: bool = True,
+        allow_incomplete: bool = False,
     ) -> None:
         self.json_schema = json_schema
         self.model = model or None
-        self.temperature = float(temperature)
-        self.max_tokens = int(max_tokens)
+        self.temperature = None if temperature is None else float(temperature)
+        self.max_tokens = None if max_tokens is None else int(max_tokens)
+        self.allow_incomplete = bool(allow_incomplete)
         self.user_prompt = user_prompt
         self.system_prompt = system_prompt
         self.examples = [_read_example(number, turn) for number, turn in enumerate(examples or [], start=1)]
@@ -76,7 +78,7 @@ class StructuredGenerator(BaseBlock):
         messages = self._messages(data)
         if self.feedback:
             messages = ask_to_fix(messages, _last_answer(attempt), map(_name_part, attempt.findings))
-        return await self._ask(messages, attempt.temperature)
+        return await self._ask(messages, None if self.temperature is None else attempt.temperature)
 
     def _messages(self, data: dict[str, Any]) -> list[Message]:
         user = render_prompt(self.user_prompt, "user_prompt", data)
@@ -90,27 +92,25 @@ class StructuredGenerator(BaseBlock):
         messages.append({"role": "user", "content": user})
         return messages
 
-    async def _ask(self, messages: list[Message], temperature: float) -> dict[str, Any]:
+    async def _ask(self, messages: list[Message], temperature: float | None) -> dict[str, Any]:
         answer = await llm.complete(
             messages,
             model=self.model,
             temperature=temperature,
             max_tokens=self.max_tokens,
             schema=self.json_schema,
+            allow_incomplete=self.allow_incomplete,
         )
-        value = _read_complete(answer.text) if answer.finish_reason == "length" else answer.data
-        if isinstance(value, dict) or (value is not None and self._allows(value)):
+        value = answer.data
+        if isinstance(value, dict) or ((answer.has_data or value is not None) and self._allows(value)):
             return {_PART: value}
         return {_PART: {"raw_response": answer.text}}
 
     def _allows(self, value: Any) -> bool:
-        """Whether the schema allows the type of ``value``, which is not an object."""
-        kinds = self.json_schema.get("type", "object")
-        kinds = [kinds] if isinstance(kinds, str) else kinds
-        return _KINDS.get(type(value)) in kinds
-
-
-_KINDS = {list: "array", str: "string", int: "integer", float: "number", bool: "boolean"}
+        """Whether ``value``, which is not an object, follows the schema, or may be healed to follow it."""
+        kinds = self.json_schema.get("type", ())
+        is_list = isinstance(value, list) and "array" in ([kinds] if isinstance(kinds, str) else kinds)
+        return is_list or llm.accepts(self.json_schema, value)
 
 
 def _read_example(number: int, turn: Mapping[str, Any]) -> tuple[str, str]:
@@ -121,14 +121,6 @@ def _read_example(number: int, turn: Mapping[str, Any]) -> tuple[str, str]:
             detail={"key": "examples", "example": number},
         )
     return turn["user"], to_text(turn["assistant"])
-
-
-def _read_complete(text: str) -> Any:
-    """The JSON of an answer that reached ``max_tokens``, if it is complete; otherwise None."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _last_answer(attempt: Attempt) -> str:

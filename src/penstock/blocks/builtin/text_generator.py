@@ -22,25 +22,34 @@ class TextGenerator(BaseBlock):
     state_templates: ClassVar[dict[str, str]] = {"system_prompt": "system", "user_prompt": "user"}
     config_descriptions: ClassVar[dict[str, str]] = {
         "model": "Model to ask, such as openai/gpt-4o-mini; empty for the configured default.",
-        "temperature": "Sampling temperature: 0 for the likeliest words, higher for more variety.",
-        "max_tokens": "The longest answer, in tokens.",
+        "temperature": "Sampling temperature: 0 for the likeliest words, higher for more variety; "
+        "null to send none.",
+        "max_tokens": "The longest answer, in tokens; null to send none.",
         "system_prompt": "Template of the system message; empty to use the field 'system', if there is one.",
         "user_prompt": "Template of the user message; empty to use the field 'user'.",
+        "keep_thoughts": "Whether what a reasoning model thinks first is kept, as the field 'thoughts'.",
+        "allow_incomplete": "Whether an answer that is empty, cut off or refused is kept.",
     }
 
     def __init__(
         self,
         model: str | None = None,
-        temperature: float = 0.7,
-        max_tokens: int = 2048,
+        temperature: float | None = 0.7,
+        max_tokens: int | None = 2048,
         system_prompt: str = "",
         user_prompt: str = "",
+        keep_thoughts: bool = False,
+        allow_incomplete: bool = False,
     ) -> None:
         self.model = model or None
-        self.temperature = float(temperature)
-        self.max_tokens = int(max_tokens)
+        self.temperature = None if temperature is None else float(temperature)
+        self.max_tokens = None if max_tokens is None else int(max_tokens)
+        self.allow_incomplete = bool(allow_incomplete)
         self.system_prompt = system_prompt
         self.user_prompt = user_prompt
+        self.keep_thoughts = bool(keep_thoughts)
+        if self.keep_thoughts:
+            self.outputs = [*type(self).outputs, "thoughts"]  # type: ignore[misc]  # of this instance alone
 
     async def execute(self, data: dict[str, Any]) -> dict[str, Any]:
         """The answer as ``assistant``, and the rendered prompts as ``system`` and ``user``."""
@@ -48,9 +57,15 @@ class TextGenerator(BaseBlock):
 
     async def regenerate(self, data: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
         """Ask again, showing the model its last answer and what was wrong with it."""
-        return await self._ask(data, attempt.temperature, attempt)
+        return await self._ask(data, self._heat(attempt), attempt)
 
-    async def _ask(self, data: dict[str, Any], temperature: float, attempt: Attempt | None) -> dict[str, Any]:
+    def _heat(self, attempt: Attempt) -> float | None:
+        """The temperature of an attempt; none is sent where the setting is null."""
+        return None if self.temperature is None else attempt.temperature
+
+    async def _ask(
+        self, data: dict[str, Any], temperature: float | None, attempt: Attempt | None
+    ) -> dict[str, Any]:
         system = render_prompt(self.system_prompt, "system", data)
         user = render_prompt(self.user_prompt, "user", data)
         refuse_empty(system, user, field="user")
@@ -63,6 +78,11 @@ class TextGenerator(BaseBlock):
             target = attempt.targets.get("assistant")
             messages = ask_to_fix(messages, to_text(target.previous) if target else "", attempt.findings)
         answer = await llm.complete(
-            messages, model=self.model, temperature=temperature, max_tokens=self.max_tokens
+            messages,
+            model=self.model,
+            temperature=temperature,
+            max_tokens=self.max_tokens,
+            allow_incomplete=self.allow_incomplete,
         )
-        return {"assistant": answer.text, "system": system, "user": user}
+        made = {"assistant": answer.text, "system": system, "user": user}
+        return {**made, "thoughts": answer.thoughts} if self.keep_thoughts else made

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 
 class Answer(NamedTuple):
-    """What a provider answered; ``cached_tokens`` is the part of ``input_tokens`` that it had cached."""
+    """What a provider answered; ``cached_tokens`` is the part of ``input_tokens`` that it had cached.
+
+    Tokens are None where the provider did not say them. ``thoughts`` are what a reasoning model returned
+    beside its answer.
+    """
 
     text: str
     finish_reason: str
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    thoughts: str = ""
 
 
 class Kind(Enum):
@@ -23,10 +29,14 @@ class Kind(Enum):
 
     REFUSED = "refused"
     """Nothing: the same request would be refused again."""
+    SETUP = "setup"
+    """Nothing, for any request: the key, the quota, the model's name or the server must be put right."""
     RATE_LIMITED = "rate_limited"
     """Wait and retry: the provider has too many requests."""
     TRANSIENT = "transient"
     """Retry."""
+    UNREADABLE = "unreadable"
+    """Retry a few times: the provider answered, and may charge for it, but the answer cannot be read."""
     UNREACHABLE = "unreachable"
     """Retry: no connection could be made."""
 
@@ -49,10 +59,14 @@ class Failure(Exception):  # noqa: N818  a result that stays inside this package
 
 
 class Timeouts(NamedTuple):
-    """Seconds that one request and one call may take; waiting for a rate limit to end does not count."""
+    """Seconds that one request and one call may take; waiting for a rate limit to end does not count.
+
+    ``wait`` is the longest wait that a provider may ask for; the call fails when it asks for more.
+    """
 
     request: float
     call: float
+    wait: float = inf
 
 
 Send = Callable[[dict[str, Any], float], Awaitable[Answer]]

@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 
 from penstock.llm.transports.base import Failure, Kind
+from penstock.llm.transports.refusals import is_about_format, is_about_setup, is_spent, read_delay
+from penstock.redaction import redact
 
 LONGEST_BODY = 2000
 """Characters of an error body that are kept."""
@@ -28,10 +30,19 @@ def failure_from_status(status: int, body: str, headers: Mapping[str, str]) -> F
     message = (
         str(error.get("message") or "").strip() or body.strip()[:_LONGEST_PLAIN_TEXT] or "no reason given"
     )
+    if 300 <= status < 400 and (location := headers.get("location")):
+        message = f"the server sends requests on to {redact(location)}; set LLM_ENDPOINT to that address"
     text = f"{status}: {message[:_LONGEST_MESSAGE]}"
     body = body[:LONGEST_BODY]
-    if status == 429 and not is_quota_spent(error):
-        return Failure(Kind.RATE_LIMITED, text, status, body, read_retry_after(headers))
+    words = body.lower()
+    if status == 429:
+        retry_after = read_retry_after(headers)
+        kind = Kind.SETUP if is_spent(words, retry_after) else Kind.RATE_LIMITED
+        return Failure(kind, text, status, body, retry_after or read_delay(words))
+    if is_about_setup(status, words):
+        return Failure(Kind.SETUP, text, status, body)
+    if is_about_format(words):
+        return Failure(Kind.REFUSED, text, status, body)  # some servers say so under status 500
     if status >= 500 or status in _TRANSIENT_STATUSES:
         return Failure(Kind.TRANSIENT, text, status, body, read_retry_after(headers))
     return Failure(Kind.REFUSED, text, status, body)
@@ -53,9 +64,21 @@ def read_error(body: str) -> dict[str, Any]:
     return error if isinstance(error, dict) else {}
 
 
-def is_quota_spent(error: Mapping[str, Any]) -> bool:
-    """Whether a 429 means that the quota is used up, so that waiting does not help."""
-    return "insufficient_quota" in {error.get("code"), error.get("type")}
+def is_error(details: Mapping[str, Any], body: str) -> bool:
+    """Whether a body under a good status is an error: it is named so, or has a message and no choices."""
+    return '"error"' in body or ("choices" not in details and isinstance(details.get("message"), str))
+
+
+def failure_under_good_status(details: Mapping[str, Any], body: str) -> Failure:
+    """The failure that an error under a good status stands for; ``details`` is what ``read_error`` found."""
+    code = details.get("code") or details.get("status")
+    code = int(code) if isinstance(code, str) and code.isdecimal() else code
+    if isinstance(code, int) and 400 <= code < 600:
+        return failure_from_status(code, body, {})
+    failure = failure_from_status(200, body, {})
+    if failure.kind is Kind.REFUSED and not is_about_format(body.lower()):
+        failure.kind = Kind.UNREADABLE
+    return failure
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:

@@ -9,22 +9,36 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import traceback
 from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from penstock.errors import ConfigurationError
+from penstock.errors import LLMClientError, LLMSetupError
 from penstock.llm.providers import Route
 from penstock.llm.transports.base import Answer, Failure, Kind
+from penstock.llm.transports.completion_body import MALFORMED, describe_body, read_answer
 from penstock.llm.transports.error_responses import LONGEST_BODY, failure_from_status
-from penstock.llm.transports.openai import read_answer
+from penstock.llm.transports.refusals import is_about_setup
 from penstock.redaction import redact
 
 _import_lock = Lock()
 _ERROR_NAMES = re.compile(r"\A(?:litellm\.)?(?:\w+(?:Error|Exception)(?:: | - ))+")
 """What litellm writes before a provider's own message."""
 _UNREACHABLE_ERRORS = ("ConnectError", "ClientConnectorError")
+_NETWORK_ERRORS = ("TransportError", "ClientConnectionError", "ClientPayloadError", "TimeoutError", "OSError")
+_ANSWERED_ERRORS = ("HTTPStatusError", "APIStatusError", "BaseLLMException")
+"""What client libraries raise for an answer with an error status."""
+_BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)
+_UNREADABLE = re.compile(
+    r"(?i)unable to (?:get|parse|decode) json|invalid response object|expecting value: line"
+)
+_OTHER_CREDENTIALS = frozenset(
+    {"bedrock", "sagemaker", "sagemaker_chat", "vertex_ai", "vertex_ai_beta", "oci", "watsonx"}
+)
+"""Providers whose credentials may also be in files or come from the machine."""
 _OFFLINE_VARIABLES = (
     "LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "LITELLM_OFFLINE_MODE",
 )  # fmt: skip
@@ -50,7 +64,10 @@ class LiteLLMTransport:
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
         if self._litellm is None:
-            self._litellm = await asyncio.to_thread(_import_litellm)
+            self._litellm = await asyncio.to_thread(self._prepare)
+        if "response_format" in request and not self._takes_format(request["response_format"]):
+            # litellm would leave it out without a word.
+            raise Failure(Kind.REFUSED, f"{self._provider} takes no response_format", 400, "response_format")
         try:
             async with asyncio.timeout(seconds):
                 response = await self._litellm.acompletion(
@@ -62,14 +79,40 @@ class LiteLLMTransport:
             raise self._to_failure(error) from error
         try:
             return read_answer(response.model_dump())
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise Failure(Kind.TRANSIENT, "the answer was malformed") from error
+        except MALFORMED as error:
+            text = redact(str(response), self._secret)
+            raise Failure(Kind.UNREADABLE, describe_body(text), 200, text[:LONGEST_BODY]) from error
+
+    def _prepare(self) -> Any:
+        """litellm, imported; raises LLMSetupError when the provider's credentials are missing."""
+        litellm = _import_litellm()
+        if self._secret or self._provider in _OTHER_CREDENTIALS:
+            return litellm
+        model, base = self._fixed["model"], self._fixed.get("api_base")
+        try:
+            missing = litellm.validate_environment(model=model, api_base=base)["missing_keys"]
+        except Exception:  # litellm does not know every provider's variables
+            return litellm
+        keys = [name for name in missing if name.endswith(("_KEY", "_TOKEN"))]
+        if keys and not any(os.environ.get(name) for name in keys):
+            names = " or ".join(["LLM_API_KEY", *keys])
+            raise LLMSetupError(f"{self._provider} needs an API key: set {names}.", {"missing": missing})
+        return litellm
+
+    def _takes_format(self, response_format: dict[str, Any]) -> bool:
+        """Whether litellm passes a response format on to this provider."""
+        model = self._fixed["model"]
+        try:
+            supported = self._litellm.get_supported_openai_params(model=model) or []
+        except Exception:  # a provider that litellm knows by another name
+            return True
+        return "response_format" in supported
 
     def _to_failure(self, error: Exception) -> Failure:
         text = redact(str(getattr(error, "message", "") or error), self._secret)
         missing = _find_cause(error, "ImportError")
         if missing is not None or "No module named" in text:
-            raise ConfigurationError(
+            raise LLMSetupError(
                 f"{self._provider} needs a package that is not installed: {missing or text}"
             ) from error
         response = getattr(error, "response", None)
@@ -77,15 +120,31 @@ class LiteLLMTransport:
         body = text
         with suppress(Exception):  # litellm invents responses that have no readable body
             body = redact(response.text, self._secret) or text  # type: ignore[union-attr]  # checked by trying
-        text, body = _ERROR_NAMES.sub("", text), _ERROR_NAMES.sub("", body)
+        text, body = _shorten(text), _shorten(body)
         status = getattr(error, "status_code", None)
         if any(_find_cause(error, name) for name in _UNREACHABLE_ERRORS):
-            return Failure(Kind.UNREACHABLE, text[:500], None, body[:LONGEST_BODY])
-        if type(error).__name__ == "APIConnectionError" or not isinstance(status, int) or status < 400:
+            kind = Kind.SETUP if _find_cause(error, "SSLError") else Kind.UNREACHABLE
+            return Failure(kind, text[:500], None, body[:LONGEST_BODY])
+        if any(_find_cause(error, name) for name in _NETWORK_ERRORS):
             return Failure(Kind.TRANSIENT, text[:500], None, body[:LONGEST_BODY])
-        if status == 429 and "insufficient_quota" in text:
-            return Failure(Kind.REFUSED, f"429: {text[:500]}", status, body[:LONGEST_BODY])
-        return failure_from_status(status, body, headers)
+        if is_about_setup(0, body.lower()):
+            return Failure(Kind.SETUP, text[:500], status, body[:LONGEST_BODY])
+        if (
+            any(_find_cause(error, name) for name in _ANSWERED_ERRORS)
+            and isinstance(status, int)
+            and status >= 400
+        ):
+            return failure_from_status(status, body, headers)
+        if _find_cause(error, "JSONDecodeError") or _UNREADABLE.search(text):
+            return Failure(Kind.UNREADABLE, describe_body(text), status, body[:LONGEST_BODY])
+        root = _find_root(error)
+        if isinstance(root, _BUGS):
+            raise LLMClientError(
+                f"litellm failed at {_find_place(root)}: {type(root).__name__}: {_shorten(redact(str(root)))[:300]}"
+            ) from error
+        if isinstance(status, int) and status >= 400 and type(error).__name__ != "APIConnectionError":
+            return failure_from_status(status, body, headers)
+        return Failure(Kind.TRANSIENT, text[:500], None, body[:LONGEST_BODY])
 
 
 async def close_clients() -> None:
@@ -94,6 +153,8 @@ async def close_clients() -> None:
         return
     with suppress(Exception):  # nothing uses them any more
         await _import_litellm().close_litellm_async_clients()
+    with suppress(AttributeError):  # closed clients would be used again by the next run in this process
+        _import_litellm().in_memory_llm_clients_cache.flush_cache()
 
 
 @lru_cache(maxsize=1)
@@ -115,3 +176,27 @@ def _find_cause(error: BaseException | None, name: str) -> BaseException | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def _find_root(error: BaseException) -> BaseException:
+    """The first error of a chain: what happened before libraries wrapped it."""
+    for _ in range(_MOST_CAUSES):
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            break
+        error = cause
+    return error
+
+
+def _find_place(error: BaseException) -> str:
+    """The file and line where an error was raised, from the package on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return "an unknown place"
+    path = Path(frames[-1].filename).as_posix().rpartition("site-packages/")[2]
+    return f"{path}:{frames[-1].lineno}"
+
+
+def _shorten(text: str) -> str:
+    """A message without litellm's names of errors before it, and without a traceback after it."""
+    return _ERROR_NAMES.sub("", text).partition("Traceback (most recent call last)")[0].strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from base64 import b64encode
 from typing import Any
 
 import orjson
@@ -10,7 +11,14 @@ import orjson
 from penstock.errors import BadInputError, ConfigurationError
 from penstock.llm.providers import Route
 from penstock.llm.transports.base import Answer, Failure, Kind
-from penstock.llm.transports.error_responses import LONGEST_BODY, failure_from_status, read_error
+from penstock.llm.transports.completion_body import MALFORMED, describe_body, read_answer
+from penstock.llm.transports.error_responses import (
+    LONGEST_BODY,
+    failure_from_status,
+    failure_under_good_status,
+    is_error,
+    read_error,
+)
 from penstock.llm.transports.http_client import (
     LARGEST_ANSWER,
     AddressError,
@@ -20,19 +28,24 @@ from penstock.llm.transports.http_client import (
 )
 from penstock.llm.transports.http_pool import HttpPool
 from penstock.llm.transports.proxy import find_proxy
-from penstock.redaction import redact
+from penstock.llm.transports.refusals import find_unsupported, is_about_model
+from penstock.redaction import redact, register_secrets
 from penstock.settings import Settings
 
-_MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
-"""What ``read_answer`` raises for a body of another shape."""
+
+_OPTIONAL = {"temperature", "max_tokens", "max_completion_tokens"}
+"""Parameters that a request can do without."""
 
 
 class OpenAITransport:
     """Sends requests through an HTTP client; ``secret`` is the API key, masked in every message."""
 
-    def __init__(self, client: HttpClient, secret: str) -> None:
+    def __init__(self, client: HttpClient, secret: str, other_model: str | None = None) -> None:
         self.client = client
         self._secret = secret
+        self._model: str | None = None
+        """The name by which the server turned out to know the model, when it is another one."""
+        self._other_model = other_model
         self._dialect: dict[str, str | None] = {}
         """Parameters that this model wants under another name, or (None) not at all."""
 
@@ -43,17 +56,18 @@ class OpenAITransport:
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
         try:
-            body = orjson.dumps(self._translate(request) if self._dialect else request)
+            sent = self._translate(request)
+            body = orjson.dumps(sent)
         except orjson.JSONEncodeError as error:
             raise BadInputError(f"A request to a model can hold plain data only: {error}") from error
         try:
             reply = await self.client.post(body, seconds)
         except OSError as error:
             raise self._to_failure(error, seconds) from error
-        if reply.status == 200:
+        if 200 <= reply.status < 300:
             return self._read_answer(reply.body)
         text = redact(reply.body.decode("utf-8", "replace"), self._secret)
-        if reply.status == 400 and self._learn_dialect(text, request):
+        if self._learn_dialect(text, sent) or self._learn_name(reply.status, text, sent):
             return await self.send(request, seconds)
         raise failure_from_status(reply.status, text, reply.headers)
 
@@ -65,37 +79,48 @@ class OpenAITransport:
             return Failure(Kind.REFUSED, f"the answer is larger than {LARGEST_ANSWER >> 20} MB")
         if isinstance(error, BrokenConnectionError):
             return Failure(Kind.TRANSIENT, redact(f"the connection broke: {error}", self._secret))
-        kind = Kind.REFUSED if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
+        kind = Kind.SETUP if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
         return Failure(kind, redact(f"no connection to {self.client.host}: {error}", self._secret))
 
-    def _learn_dialect(self, refusal: str, request: dict[str, Any]) -> bool:
+    def _learn_dialect(self, refusal: str, sent: dict[str, Any]) -> bool:
         """Whether a refusal says which parameter to rename or leave out, as those of reasoning models do."""
-        if "max_completion_tokens" in refusal:
+        if "max_completion_tokens" in refusal and "max_tokens" in sent:
             name, replacement = "max_tokens", "max_completion_tokens"
-        elif read_error(refusal).get("param") == "temperature" and "nsupported" in refusal:
-            name, replacement = "temperature", None
+        elif unsupported := find_unsupported(refusal.lower(), sent.keys() & _OPTIONAL):
+            name, replacement = unsupported, None
         else:
             return False
-        if name not in request or name in self._dialect:
-            return False
+        if name == "max_completion_tokens":  # was renamed, and is not wanted either
+            name = "max_tokens"
         self._dialect[name] = replacement
+        return self._translate(sent) != sent
+
+    def _learn_name(self, status: int, refusal: str, sent: dict[str, Any]) -> bool:
+        """Whether to ask again by the other name of the model, because the server does not know this one."""
+        if self._other_model is None or not is_about_model(status, refusal.lower()):
+            return False
+        if sent["model"] == self._other_model:
+            self._other_model = None
+            return False
+        self._model = self._other_model
         return True
 
     def _translate(self, request: dict[str, Any]) -> dict[str, Any]:
-        renamed = ((self._dialect.get(name, name), value) for name, value in request.items())
-        return {name: value for name, value in renamed if name is not None}
+        """The request as this model wants it."""
+        if self._dialect:
+            renamed = ((self._dialect.get(name, name), value) for name, value in request.items())
+            request = {name: value for name, value in renamed if name is not None}
+        return request if self._model is None else {**request, "model": self._model}
 
     def _read_answer(self, raw: bytes) -> Answer:
         try:
             return read_answer(orjson.loads(raw))
-        except _MALFORMED as error:
+        except MALFORMED as error:
             text = redact(raw[:LONGEST_BODY].decode("utf-8", "replace"), self._secret)
             # Some gateways send errors under status 200.
-            if '"error"' in text and (details := read_error(text)):
-                code = details.get("code")
-                status = code if isinstance(code, int) and 400 <= code < 600 else 502
-                raise failure_from_status(status, text, {}) from error
-            raise Failure(Kind.TRANSIENT, "the answer was malformed", 200, text) from error
+            if (details := read_error(text)) and is_error(details, text):
+                raise failure_under_good_status(details, text) from error
+            raise Failure(Kind.UNREADABLE, describe_body(text), 200, text) from error
 
 
 def open_openai_transport(route: Route, settings: Settings) -> OpenAITransport:
@@ -105,10 +130,14 @@ def open_openai_transport(route: Route, settings: Settings) -> OpenAITransport:
     """
     secret = route.api_key.get_secret_value().strip()
     headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "penstock"}
-    if secret:
+    login = route.login.get_secret_value()
+    if login:
+        register_secrets(login.partition(":")[2], login)
+        headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+    elif secret:
         headers["Authorization"] = f"Bearer {secret}"
     try:
-        return OpenAITransport(_open_client(route.url or "", headers, settings), secret)
+        return OpenAITransport(_open_client(route.url or "", headers, settings), secret, route.other_model)
     except AddressError as error:
         raise ConfigurationError(f"The model cannot be asked: {redact(str(error), secret)}.") from error
 
@@ -122,28 +151,3 @@ def _open_client(url: str, headers: dict[str, str], settings: Settings) -> HttpC
     from penstock.llm.transports.aiohttp_pool import AiohttpPool
 
     return AiohttpPool(url, headers, proxy)
-
-
-def read_answer(body: Any) -> Answer:
-    """The answer in a chat completion.
-
-    Raises ValueError, LookupError, TypeError or AttributeError when ``body`` has another shape.
-    """
-    choice = body["choices"][0]
-    message = choice["message"]
-    text = message["content"]
-    reason = choice.get("finish_reason") or "stop"
-    if text is None:
-        text = message.get("refusal") or ""
-        reason = "content_filter" if text else reason
-    elif not isinstance(text, str):
-        text = "".join(part.get("text") or "" for part in text)
-    usage = body.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
-    return Answer(
-        text,
-        reason,
-        int(usage.get("prompt_tokens") or 0),
-        int(usage.get("completion_tokens") or 0),
-        int(details.get("cached_tokens") or 0),
-    )

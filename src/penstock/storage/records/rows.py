@@ -24,6 +24,10 @@ COLUMNS_WITHOUT_TRACE = tuple(
 )
 """The same with null for the trace, which is most of a record."""
 
+UNREPORTED = -1
+"""In the column ``cached_tokens`` of a record of whose calls one was not reported by its provider: the other
+columns then hold estimates."""
+
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL, which PostgreSQL refuses, and lone surrogates, which UTF-8 has no bytes for."""
 
@@ -52,7 +56,7 @@ def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
         record.attempts,
         usage.input_tokens,
         usage.output_tokens,
-        usage.cached_tokens,
+        UNREPORTED if usage.unreported_calls else usage.cached_tokens,
         usage.llm_calls,
         usage.journal_hits,
         usage.cost,
@@ -80,7 +84,8 @@ def to_record(row: Row[Any]) -> Record:
         usage=Usage(
             input_tokens=row.input_tokens,
             output_tokens=row.output_tokens,
-            cached_tokens=row.cached_tokens,
+            cached_tokens=max(row.cached_tokens, 0),
+            unreported_calls=int(row.cached_tokens < 0),
             llm_calls=row.llm_calls,
             cost=row.cost,
             start_time=row.usage_start,

@@ -8,10 +8,10 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Insert, bindparam, func, text, update
+from sqlalchemy import Insert, bindparam, case, func, literal_column, or_, text, update
 from sqlalchemy.dialects import sqlite
 
-from penstock.storage.records.rows import NEW_COLUMNS
+from penstock.storage.records.rows import NEW_COLUMNS, UNREPORTED
 from penstock.storage.tables import jobs, journal, records, to_iso8601
 
 CALL_COLUMNS = ("key", "value")
@@ -34,6 +34,12 @@ def insert_record(insert: Callable[[Any], Any]) -> Insert:
     }
     for name in _SPENT:  # the failed attempt was paid for, too
         changed[name] = records.c[name] + statement.excluded[name]
+    either_unreported = or_(
+        records.c.cached_tokens < literal_column("0"), statement.excluded.cached_tokens < literal_column("0")
+    )
+    changed["cached_tokens"] = case(
+        (either_unreported, literal_column(str(UNREPORTED))), else_=changed["cached_tokens"]
+    )
     changed["usage_start"] = func.coalesce(records.c.usage_start, statement.excluded.usage_start)
     replacing: Insert = statement.on_conflict_do_update(
         index_elements=identity,
