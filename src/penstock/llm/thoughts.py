@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 _MARKS = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),

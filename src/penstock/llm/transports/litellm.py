@@ -127,22 +127,19 @@ class LiteLLMTransport:
             return Failure(kind, text[:500], None, body[:LONGEST_BODY])
         if any(_find_cause(error, name) for name in _NETWORK_ERRORS):
             return Failure(Kind.TRANSIENT, text[:500], None, body[:LONGEST_BODY])
-        if is_about_setup(0, body.lower()):
-            return Failure(Kind.SETUP, text[:500], status, body[:LONGEST_BODY])
-        if (
-            any(_find_cause(error, name) for name in _ANSWERED_ERRORS)
-            and isinstance(status, int)
-            and status >= 400
-        ):
-            return failure_from_status(status, body, headers)
         if _find_cause(error, "JSONDecodeError") or _UNREADABLE.search(text):
             return Failure(Kind.UNREADABLE, describe_body(text), status, body[:LONGEST_BODY])
+        is_status = isinstance(status, int) and status >= 400
+        if is_status and any(_find_cause(error, name) for name in _ANSWERED_ERRORS):
+            return failure_from_status(status, body, headers)
+        if is_about_setup(0, body.lower()):
+            return Failure(Kind.SETUP, text[:500], status, body[:LONGEST_BODY])
         root = _find_root(error)
         if isinstance(root, _BUGS):
             raise LLMClientError(
                 f"litellm failed at {_find_place(root)}: {type(root).__name__}: {_shorten(redact(str(root)))[:300]}"
             ) from error
-        if isinstance(status, int) and status >= 400 and type(error).__name__ != "APIConnectionError":
+        if is_status and type(error).__name__ != "APIConnectionError":
             return failure_from_status(status, body, headers)
         return Failure(Kind.TRANSIENT, text[:500], None, body[:LONGEST_BODY])
 
