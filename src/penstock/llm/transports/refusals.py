@@ -56,10 +56,9 @@ _PLAN = re.compile(
     r"|usage limit|plan)|billing"
 )
 _DELAY = re.compile(
-    r"(?:(?:try|retry)(?: again)?|wait|resets?)\b[^.;{}]{0,40}?\b(?:in|after|for)?\s?"
-    r"(?:(?P<h>\d+)\s?h(?:ours?|rs?)?\s?)?(?:(?P<m>\d+)\s?m(?:in(?:ute)?s?)?(?!s)\s?)?"
-    r"(?:(?P<s>\d+(?:\.\d+)?)\s?s(?:ec(?:ond)?s?)?\b)?"
-    r"|\"retrydelay\":\s*\"(?P<r>\d+(?:\.\d+)?)s\""
+    r"(?:\b(?:re)?try\b|\bwait\b|\bresets?\b|\"retrydelay\":)[^.;{}0-9]{0,40}"
+    r"(?:(\d+)\s?h(?:ours?|rs?)?\s?)?(?:(\d+)\s?m(?:in(?:ute)?s?)?(?![a-z])\s?)?"
+    r"(?:(\d+(?:\.\d+)?)\s?s(?:ec(?:ond)?s?)?\b)?"
 )
 
 
@@ -125,7 +124,7 @@ def is_spent(words: str, retry_after: float | None) -> bool:
 def read_delay(words: str) -> float | None:
     """The seconds that a refusal asks to wait in its words, such as ``try again in 1m20s``."""
     for match in _DELAY.finditer(words):
-        hours, minutes, seconds, delay = (float(match[name] or 0) for name in ("h", "m", "s", "r"))
-        if total := hours * 3600 + minutes * 60 + seconds + delay:
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        if total := hours * 3600 + minutes * 60 + seconds:
             return total
     return None
