@@ -79,7 +79,7 @@ async def test_only_the_wrong_part_is_made_again(
 
 
 @pytest.mark.row("A88")
-async def test_an_answer_that_never_becomes_json_is_kept_as_text(
+async def test_an_answer_that_never_becomes_json_is_refused_and_its_text_is_kept_in_the_trace(
     settings: Settings, model: ModelServer
 ) -> None:
     model.answer = lambda _: "never JSON"
@@ -87,8 +87,8 @@ async def test_an_answer_that_never_becomes_json_is_kept_as_text(
     report = await run(build(GENERATE), numbered(1), settings)
 
     (record,) = await read_records(settings)
-    assert (report.generated, report.failed) == (1, 0)
-    assert record.state["generated"] == {"raw_response": "never JSON"}
+    assert (report.generated, report.failed) == (0, 1)
+    assert record.trace[0]["output"] == {"generated": {"raw_response": "never JSON"}}
     assert len(model.requests) == len(record.trace[0]["attempts"]) == 3
 
 

@@ -120,3 +120,29 @@ def test_a_refusal_is_about_the_format_when_it_names_it_or_was_the_first(
     error = LLMRefusedError("no", detail={"status": status, "body": body})
 
     assert may_refuse_format(error, first=first) is may
+
+
+A_TEXT: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('maybe {"a": "a much longer draft"}\n</think>\n{"a": "final"}', {"a": "final"}),
+        ('Draft: ```json\n{"a": "draft"}\n```\nFinal: {"a": "final"}', {"a": "final"}),
+        ('```json\n{"a": "one"}\n```\n```json\n{"a": "two"}\n```', {"a": "two"}),
+        ('{"a": "right"} and a note {"note": 1, "more": 2}', {"a": "right"}),
+        ('{"x": 1} or {"y": 2}', {"y": 2}),
+        ('{"a": "final"} as in [1] and [2]', {"a": "final"}),
+        ("{'a': 'draft'} {'a': 'final'}", {"a": "final"}),
+    ],
+)
+def test_of_several_objects_the_last_one_that_follows_the_schema_is_the_answer(text: str, value: Any) -> None:
+    assert parse_json(text, schema=A_TEXT) == value
+
+
+def test_integers_beyond_64_bits_keep_their_digits() -> None:
+    digits = "340282366920938463463374607431768211455"
+
+    assert parse_json(f'{{"a": {digits}}}') == {"a": int(digits)}
+    assert parse_json(f'Here: {{"a": {digits}}}') == {"a": int(digits)}

@@ -16,8 +16,8 @@ import click
 from penstock.cli.event_loop import run_async
 from penstock.cli.output import (
     ExitStatus,
-    format_duration,
     format_cost,
+    format_duration,
     format_usage,
     json_option,
     pluralize,

@@ -268,9 +268,9 @@ async def complete(
 
     ``messages`` are those of OpenAI's chat completions: dictionaries with ``role`` and ``content``. With
     ``schema`` (a JSON schema) the answer is requested as JSON, and ``Completion.data`` is the parsed value,
-    or None when the text could not be read as JSON. Within a pipeline, an answer that is empty, was cut off or
-    was refused (``Completion.problem``) is healed or fails its step, unless ``allow_incomplete``. Raises LLMRefusedError, LLMSetupError,
-    LLMUnavailableError or JournalMissError.
+    or None when the text could not be read as JSON. In a pipeline, an answer that is empty, was cut off or
+    was refused (``Completion.problem``) is healed or fails its step, unless ``allow_incomplete``. Raises
+    LLMRefusedError, LLMSetupError, LLMUnavailableError, LLMClientError or JournalMissError.
     """
     return await current_client().complete(
         messages,

@@ -8,8 +8,8 @@ from typing import Any
 from penstock.entities import Usage
 
 _CUT_REASONS = frozenset({
-    "length", "max_tokens", "model_length", "max_length", "max_output_tokens", "max_new_tokens", "error_limit",
-    "model_context_window_exceeded", "context_length_exceeded", "incomplete",
+    "length", "max_tokens", "model_length", "max_length", "max_output_tokens", "max_new_tokens",
+    "error_limit", "model_context_window_exceeded", "context_length_exceeded", "incomplete",
 })  # fmt: skip
 _REFUSED_REASONS = frozenset({
     "content_filter", "content_filtered", "content-filter", "refusal", "safety", "recitation", "blocklist",
@@ -47,30 +47,26 @@ class Completion:
     def problem(self) -> str | None:
         """Why this is no whole answer: empty, cut off or refused; None when it is one."""
         reason = self.finish_reason.lower()
-        if self.has_data and reason not in _REFUSED_REASONS:
-            return None
         if reason in _REFUSED_REASONS:
             said = " ".join(self.text.split())[:_LONGEST_REFUSAL]
             return f"the answer was refused (finish_reason {self.finish_reason})" + (
                 f": {said}" if said else ""
             )
+        if self.has_data:
+            return None
         if reason in _BROKEN_REASONS:
             return f"the answer was not finished (finish_reason {self.finish_reason})"
-        is_empty = not self.text.strip()
         if reason in _CUT_REASONS:
-            if is_empty and self.thoughts:
-                return "the thoughts used up max_tokens before the answer began; raise max_tokens"
-            what = "no answer was written" if is_empty else "the answer was cut off"
-            return (
-                f"{what} because max_tokens or the context was used up (finish_reason {self.finish_reason})"
-            )
-        if is_empty:
-            return (
-                "the answer is empty; the model wrote thoughts only"
-                if self.thoughts
-                else "the answer is empty"
-            )
-        return None
+            return self._describe_cut()
+        thoughts = "; the model wrote thoughts only" if self.thoughts else ""
+        return None if self.text.strip() else f"the answer is empty{thoughts}"
+
+    def _describe_cut(self) -> str:
+        is_empty = not self.text.strip()
+        if is_empty and self.thoughts:
+            return "the thoughts used up max_tokens before the answer began; raise max_tokens"
+        what = "no answer was written" if is_empty else "the answer was cut off"
+        return f"{what} because max_tokens or the context was used up (finish_reason {self.finish_reason})"
 
 
 def was_cut(finish_reason: str) -> bool:

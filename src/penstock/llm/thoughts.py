@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 _MARKS = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -55,11 +53,9 @@ def _split_first(text: str) -> tuple[str, str] | None:
     if "<" not in text and "[/" not in text and "[T" not in text and "◁" not in text:
         return None
     start = text.lstrip()
-    lowered = start.lower() if start.isascii() else start
     for opening, closing in _MARKS:
-        opening = opening.lower() if start.isascii() else opening
-        if lowered.startswith(opening):
-            end = lowered.find(closing.lower() if start.isascii() else closing, len(opening))
+        if start[: len(opening)].lower() == opening.lower():
+            end = start.find(closing, len(opening))
             if end < 0:
                 return start[len(opening) :], ""
             return start[len(opening) : end], start[end + len(closing) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from penstock.errors import ConfigurationError, LLMRefusedError, LLMSetupError
-from penstock.llm import Client
+from penstock.errors import ConfigurationError, LLMRefusedError, LLMSetupError, LLMUnavailableError
+from penstock.llm import CallContext, Client, use_call_context
 from penstock.llm.providers import resolve
 from penstock.llm.transports.base import Answer
 from penstock.llm.transports.completion_body import read_answer
@@ -166,3 +167,76 @@ def message(**parts: Any) -> dict[str, Any]:
 )
 def test_answers_are_read_in_the_shapes_that_servers_send(body: dict[str, Any], answer: Answer) -> None:
     assert read_answer(body) == answer
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b'data: {"choices":[]}\n\ndata: [DONE]\n\n', "the server streams though it was not asked to: data:"),
+        (b"<html><title>Sign in</title></html>", "a web page.*Sign in"),
+        (b'{"result": "x"}', 'cannot be read: {"result": "x"}'),
+        (b"", "the answer has no body"),
+        (b'{"code": 1002, "message": "unusual"}', "200: unusual"),
+    ],
+)
+async def test_an_answer_that_cannot_be_read_is_asked_for_three_times_and_counted(
+    model: ModelServer, client: Client, raw: bytes, message: str
+) -> None:
+    model.answer = lambda _: Reply(body=raw)
+
+    with use_call_context(CallContext()) as calls, pytest.raises(LLMUnavailableError, match=message):
+        await client.complete(say("a"))
+
+    assert len(model.requests) == calls.usage.llm_calls == calls.usage.unreported_calls == 3
+
+
+async def test_a_refusal_for_the_day_ends_the_call_with_the_providers_words(
+    model: ModelServer, client: Client
+) -> None:
+    model.then(refusal(429, "Quota resets tomorrow", Retry_After="3600"))
+
+    with pytest.raises(LLMSetupError, match=r"asks to wait 3600 s \(429: Quota resets tomorrow\)"):
+        await client.complete(say("a"))
+
+
+async def test_a_servers_own_name_of_a_model_is_tried_whole(settings: Settings, model: ModelServer) -> None:
+    def answer(body: dict[str, Any]) -> Reply | str:
+        known = body["model"] == "openai/gpt-x"
+        return "fine" if known else refusal(404, f"The model `{body['model']}` does not exist.")
+
+    model.answer = answer
+    async with Client(settings) as client:
+        texts = [(await client.complete(say(text))).text for text in "ab"]
+
+    assert texts == ["fine", "fine"]
+    assert [body["model"] for body in model.bodies] == ["gpt-x", "openai/gpt-x", "openai/gpt-x"]
+
+
+async def test_a_model_that_no_name_fits_is_an_error_of_the_set_up(
+    model: ModelServer, client: Client
+) -> None:
+    model.answer = lambda _: refusal(404, "no such model")
+
+    for _ in range(2):
+        with pytest.raises(LLMSetupError, match="404: no such model"):
+            await client.complete(say("a"))
+
+
+async def test_a_login_in_the_address_is_sent_as_basic_and_shown_nowhere(
+    model: ModelServer, settings: Settings
+) -> None:
+    url = model.url.replace("://", "://ann:s3cret%40pw@")
+    settings = settings.model_copy(update={"llm_endpoint": url})
+
+    async with Client(settings) as client:
+        await client.complete(say("a"))
+
+    sent = model.requests[0]["headers"]["authorization"]
+    assert b64decode(sent.removeprefix("Basic ")) == b"ann:s3cret@pw"
+    assert "s3cret" not in f"{settings!r} {settings.model_line}"
+
+
+async def test_any_good_status_is_read(model: ModelServer, client: Client) -> None:
+    model.answer = lambda body: Reply("fine", status=201)
+
+    assert (await client.complete(say("a"))).text == "fine"

@@ -18,8 +18,8 @@ _PART = "generated"
 class StructuredGenerator(BaseBlock):
     """A model's answer as JSON that follows a schema.
 
-    An answer that is not JSON is returned as ``{"raw_response": text}``, so that the text is not lost. ``examples`` are turns before the question, each ``{"user": template, "assistant":
-    answer}``.
+    An answer that is not JSON is returned as ``{"raw_response": text}``, so that the text is not lost.
+    ``examples`` are turns before the question, each ``{"user": template, "assistant": answer}``.
     """
 
     name = "Structured generator"

@@ -76,6 +76,8 @@ def _read_usage(usage: Any) -> tuple[int | None, int | None, int | None]:
         return None, None, None
     given = _read_count(usage.get("prompt_tokens"))
     made = _read_count(usage.get("completion_tokens"))
+    if given == 0 and not made:  # litellm and some gateways write zeros where the provider says nothing
+        return None, None, None
     details = usage.get("prompt_tokens_details")
     cached = _read_count(details.get("cached_tokens")) if isinstance(details, dict) else None
     if cached is not None and given is not None:

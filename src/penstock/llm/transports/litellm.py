@@ -33,7 +33,7 @@ _ANSWERED_ERRORS = ("HTTPStatusError", "APIStatusError", "BaseLLMException")
 """What client libraries raise for an answer with an error status."""
 _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)
 _UNREADABLE = re.compile(
-    r"(?i)unable to (?:get|parse|decode) json|invalid response object|expecting value: line"
+    r"(?i)unable to (?:get|parse|decode) json|invalid response object|expecting value: line|no 'choices'"
 )
 _OTHER_CREDENTIALS = frozenset(
     {"bedrock", "sagemaker", "sagemaker_chat", "vertex_ai", "vertex_ai_beta", "oci", "watsonx"}
@@ -122,29 +122,39 @@ class LiteLLMTransport:
             body = redact(response.text, self._secret) or text  # type: ignore[union-attr]  # checked by trying
         text, body = _shorten(text), _shorten(body)
         status = getattr(error, "status_code", None)
-        if any(_find_cause(error, name) for name in _UNREACHABLE_ERRORS):
-            kind = Kind.SETUP if _find_cause(error, "SSLError") else Kind.UNREACHABLE
+        kind = _find_kind(error, text)
+        if kind is Kind.UNREADABLE:
+            text = describe_body(text)
+        if kind is not None:
             return Failure(kind, text[:500], None, body[:LONGEST_BODY])
-        if any(_find_cause(error, name) for name in _NETWORK_ERRORS):
-            return Failure(Kind.TRANSIENT, text[:500], None, body[:LONGEST_BODY])
+        status = status if isinstance(status, int) and status >= 400 else None
+        if status and any(_find_cause(error, name) for name in _ANSWERED_ERRORS):
+            return failure_from_status(status, body, headers)
         if is_about_setup(0, body.lower()):
             return Failure(Kind.SETUP, text[:500], status, body[:LONGEST_BODY])
-        if (
-            any(_find_cause(error, name) for name in _ANSWERED_ERRORS)
-            and isinstance(status, int)
-            and status >= 400
-        ):
-            return failure_from_status(status, body, headers)
-        if _find_cause(error, "JSONDecodeError") or _UNREADABLE.search(text):
-            return Failure(Kind.UNREADABLE, describe_body(text), status, body[:LONGEST_BODY])
-        root = _find_root(error)
-        if isinstance(root, _BUGS):
-            raise LLMClientError(
-                f"litellm failed at {_find_place(root)}: {type(root).__name__}: {_shorten(redact(str(root)))[:300]}"
-            ) from error
-        if isinstance(status, int) and status >= 400 and type(error).__name__ != "APIConnectionError":
+        _raise_bug(error)
+        if status and type(error).__name__ != "APIConnectionError":
             return failure_from_status(status, body, headers)
         return Failure(Kind.TRANSIENT, text[:500], None, body[:LONGEST_BODY])
+
+
+def _find_kind(error: Exception, text: str) -> Kind | None:
+    """What the network did, or that the answer could not be read; None when it was neither."""
+    if any(_find_cause(error, name) for name in _UNREACHABLE_ERRORS):
+        return Kind.SETUP if _find_cause(error, "SSLError") else Kind.UNREACHABLE
+    if any(_find_cause(error, name) for name in _NETWORK_ERRORS):
+        return Kind.TRANSIENT
+    if _find_cause(error, "JSONDecodeError") or _UNREADABLE.search(text):
+        return Kind.UNREADABLE
+    return None
+
+
+def _raise_bug(error: Exception) -> None:
+    """Raise LLMClientError when the first error of the chain is one that only code makes."""
+    root = _find_root(error)
+    if isinstance(root, _BUGS):
+        what = f"{type(root).__name__}: {_shorten(redact(str(root)))[:300]}"
+        raise LLMClientError(f"litellm failed at {_find_place(root)}: {what}") from error
 
 
 async def close_clients() -> None:

@@ -32,7 +32,6 @@ from penstock.llm.transports.refusals import find_unsupported, is_about_model
 from penstock.redaction import redact, register_secrets
 from penstock.settings import Settings
 
-
 _OPTIONAL = {"temperature", "max_tokens", "max_completion_tokens"}
 """Parameters that a request can do without."""
 

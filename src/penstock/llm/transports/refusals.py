@@ -19,13 +19,15 @@ _KEY = re.compile(
 )
 _MODEL = re.compile(
     r"model[ _]not[ _]found|invalid model name|(?:unknown|no such|unsupported) model\b"
-    r"|\bmodel\b.{0,200}\b(?:does not exist|not exist|not found|is not available|was not found|not a valid model)"
+    r"|\bmodel\b.{0,200}\b(?:does not exist|not exist|not found|is not available|was not found"
+    r"|not a valid model)"
 )
 _FEATURE = re.compile(r"parameter|response_format|json_schema|support")
 """A model that exists, and lacks what was requested of it."""
 _NOT_TAKEN = (
-    r"(?:unsupported|not supported|not support|isn't supported|unknown|unrecogni[sz]ed|unexpected|extra inputs?"
-    r"|extra_forbidden|not permitted|not allowed|not accept|not available|only the default|deprecated"
+    r"(?:unsupported|not supported|not support|isn't supported|unknown|unrecogni[sz]ed|unexpected"
+    r"|extra inputs?|extra_forbidden|not permitted|not allowed|not accept|not available"
+    r"|only the default|deprecated"
     r"|cannot be (?:set|used)|can't be (?:set|used)|must not be|not a valid (?:parameter|field|argument)"
     r"|invalid parameter|no longer)"
 )
@@ -38,8 +40,9 @@ _FORMAT = re.compile(
     r"|no endpoints found that (?:can handle|support)|\binvalid schema\b|\bschema (?:is|must|should|has)\b"
 )
 _VAGUE = re.compile(
-    r"(?:\d{3}:? ?)?(?:(?:the |this |your )?(?:bad|invalid|unsupported|malformed) (?:request|input|body|argument)s?"
-    r"|request contains an invalid argument|validation error|not supported|no|error|unknown error"
+    r"(?:\d{3}:? ?)?(?:(?:the |this |your )?(?:bad|invalid|unsupported|malformed)"
+    r" (?:request|input|body|argument)s?|request contains an invalid argument|validation error"
+    r"|not supported|no|error|unknown error"
     r"|invalid_request_error|no reason given)?[.! ]*(?:\(.{0,40}\))?"
 )
 _SHORT_PERIOD = re.compile(r"per[ _-]?(?:minute|second)|\brp[ms]\b|\btp[ms]\b|concurren")
@@ -48,14 +51,14 @@ _LONG_PERIOD = re.compile(
     r"|(?:limit|quota|usage)\b.{0,40}\b(?:today|day|week|month)\b"
 )
 _PLAN = re.compile(
-    r"your (?:current )?(?:quota|plan|subscription)|(?:quota|usage limit|plan limit)s?\b.{0,40}\b(?:exceeded|reached"
-    r"|used up|exhausted)|(?:exceeded|reached|hit|used up)\b.{0,40}\b(?:quota|usage limit|plan)|billing"
+    r"your (?:current )?(?:quota|plan|subscription)|(?:quota|usage limit|plan limit)s?\b.{0,40}\b"
+    r"(?:exceeded|reached|used up|exhausted)|(?:exceeded|reached|hit|used up)\b.{0,40}\b(?:quota"
+    r"|usage limit|plan)|billing"
 )
 _DELAY = re.compile(
-    r"(?:(?:try|retry)(?: again)?|wait|resets?)\b[^.;{}]{0,40}?\b(?:in|after|for)?\s?"
-    r"(?:(?P<h>\d+)\s?h(?:ours?|rs?)?\s?)?(?:(?P<m>\d+)\s?m(?:in(?:ute)?s?)?(?!s)\s?)?"
-    r"(?:(?P<s>\d+(?:\.\d+)?)\s?s(?:ec(?:ond)?s?)?\b)?"
-    r"|\"retrydelay\":\s*\"(?P<r>\d+(?:\.\d+)?)s\""
+    r"(?:\b(?:re)?try\b|\bwait\b|\bresets?\b|\"retrydelay\":)[^.;{}0-9]{0,40}"
+    r"(?:(\d+)\s?h(?:ours?|rs?)?\s?)?(?:(\d+)\s?m(?:in(?:ute)?s?)?(?![a-z])\s?)?"
+    r"(?:(\d+(?:\.\d+)?)\s?s(?:ec(?:ond)?s?)?\b)?"
 )
 
 
@@ -95,7 +98,7 @@ def is_about_model(status: int, words: str) -> bool:
 
 
 def find_unsupported(words: str, parameters: Collection[str]) -> str | None:
-    """The one of ``parameters`` that a refusal says to leave out; None when it names none, or a wrong value."""
+    """The one of ``parameters`` that a refusal says to leave out; None for a wrong value, too."""
     for name in sorted(parameters):
         text = rf"\b{name}\b"
         if re.search(rf"{_NOT_TAKEN}[^{{}}]{{0,60}}{text}|{text}[^{{}}]{{0,80}}{_NOT_TAKEN}", words):
@@ -106,8 +109,8 @@ def find_unsupported(words: str, parameters: Collection[str]) -> str | None:
 def is_spent(words: str, retry_after: float | None) -> bool:
     """Whether a 429 means that a quota, a plan or the day's requests are used up.
 
-    ``words`` is its body in lower case, ``retry_after`` its header. A limit for each minute passes by waiting,
-    whatever else the provider says about plans.
+    ``words`` is its body in lower case, ``retry_after`` its header. A limit for each minute passes by
+    waiting, whatever else the provider says about plans.
     """
     if _SPENT.search(words):
         return True
@@ -121,7 +124,7 @@ def is_spent(words: str, retry_after: float | None) -> bool:
 def read_delay(words: str) -> float | None:
     """The seconds that a refusal asks to wait in its words, such as ``try again in 1m20s``."""
     for match in _DELAY.finditer(words):
-        hours, minutes, seconds, delay = (float(match[name] or 0) for name in ("h", "m", "s", "r"))
-        if total := hours * 3600 + minutes * 60 + seconds + delay:
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        if total := hours * 3600 + minutes * 60 + seconds:
             return total
     return None
