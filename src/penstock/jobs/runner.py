@@ -17,7 +17,7 @@ from penstock.jobs.options import JobOptions
 from penstock.jobs.runtime import Runtime
 from penstock.jobs.work_items import EarlierWork, WorkItem, WorkItems
 from penstock.seeds import Seed
-from penstock.serialization import to_json
+from penstock.serialization import to_json_bytes
 from penstock.storage.entities import Job, NewRecord
 from penstock.workflow import Pipeline
 
@@ -208,7 +208,7 @@ class JobRunner:
             pipeline_id=self._job.pipeline_id,
             pipeline_version=self._job.pipeline_version or 1,
             identity=item.identity,
-            output=output if isinstance(output, str) else to_json(output),  # contract D2
+            output=output if isinstance(output, str) else to_json_bytes(output).decode(),  # contract D2
             metadata=item.metadata,
             status=RecordStatus.PENDING if error is None else RecordStatus.FAILED,
             error=None if error is None else describe_error(error, item.context.round),
