@@ -18,6 +18,7 @@ PipelineError                 the base: a message of one sentence, and its detai
 │   └── SerializationError    a value cannot be written as JSON
 └── LLMError                  a model could not be called, or did not answer
     ├── LLMRefusedError       the provider refused the request; a retry would not help
+    ├── LLMSetupError         no request can succeed until the key, the quota or the server is put right
     ├── LLMUnavailableError   the network or the provider failed until the deadline
     └── JournalMissError      a replay needs a call that is not in the journal
 """
@@ -105,6 +106,10 @@ class LLMError(PipelineError):
 
 class LLMRefusedError(LLMError):
     """The provider refused the request, and a retry would not help; ``detail``: status, body."""
+
+
+class LLMSetupError(LLMError):
+    """No request can succeed until the credentials, the quota, the model name or the server is put right."""
 
 
 class LLMUnavailableError(LLMError):

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Seconds that one request may take."""
     llm_deadline: float = Field(default=600.0, gt=0)
     """Seconds that one call may take, retries included; waiting for a rate limit to pass does not count."""
+    llm_longest_wait: float = Field(default=300.0, gt=0)
+    """Seconds that a provider may ask to wait; a longer wait, such as for the next day, ends the run."""
     llm_concurrency: int = Field(default=64, ge=1)
     """Upper limit of requests in flight to one provider and model."""
     llm_transport: Literal["auto", "pool", "aiohttp"] = "auto"

@@ -32,7 +32,9 @@ class Client:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or get_settings()
-        self._timeouts = Timeouts(self._settings.llm_timeout, self._settings.llm_deadline)
+        self._timeouts = Timeouts(
+            self._settings.llm_timeout, self._settings.llm_deadline, self._settings.llm_longest_wait
+        )
         self._endpoints: dict[str | None, ModelEndpoint] = {}
         self._in_flight: dict[tuple[bytes, int], list[asyncio.Future[Completion | None]]] = {}
         """Journal key and journal -> the identical calls that wait for the one that is in flight."""
@@ -250,8 +252,8 @@ async def complete(
 
     ``messages`` are those of OpenAI's chat completions: dictionaries with ``role`` and ``content``. With
     ``schema`` (a JSON schema) the answer is requested as JSON, and ``Completion.data`` is the parsed value,
-    or None when the text could not be read as JSON. Raises LLMRefusedError, LLMUnavailableError or
-    JournalMissError.
+    or None when the text could not be read as JSON. Raises LLMRefusedError, LLMSetupError,
+    LLMUnavailableError or JournalMissError.
     """
     return await current_client().complete(
         messages, model=model, temperature=temperature, max_tokens=max_tokens, schema=schema

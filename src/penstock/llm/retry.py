@@ -7,7 +7,7 @@ import logging
 from random import random
 from typing import Any
 
-from penstock.errors import LLMRefusedError, LLMUnavailableError
+from penstock.errors import LLMError, LLMRefusedError, LLMSetupError, LLMUnavailableError
 from penstock.llm.limiter import Limiter
 from penstock.llm.transports.base import Answer, Failure, Kind, Send, Timeouts
 
@@ -25,7 +25,7 @@ async def send_with_retries(
     """The answer to ``request``, and how many retries it took.
 
     Each request takes a permit of ``limiter``, whose clock also measures the deadline. ``label`` names the
-    model in errors. Raises LLMRefusedError, or LLMUnavailableError when the deadline passed.
+    model in errors. Raises LLMRefusedError, LLMSetupError, or LLMUnavailableError when the deadline passed.
     """
     retries = rate_limits = 0
     spent = 0.0
@@ -40,6 +40,8 @@ async def send_with_retries(
         except Failure as failure:
             if failure.kind is Kind.REFUSED:
                 raise _to_refusal(failure, label) from failure
+            if failure.kind is Kind.SETUP or (failure.retry_after or 0.0) > timeouts.wait:
+                raise _to_setup_error(failure, label, timeouts.wait) from failure
             retries += 1
             if failure.kind is Kind.RATE_LIMITED:
                 rate_limits += 1
@@ -73,9 +75,33 @@ def _to_refusal(failure: Failure, label: str) -> LLMRefusedError:
     )
 
 
-def _to_unavailable(failure: Failure, label: str, tries: int) -> LLMUnavailableError:
-    hint = "; is its server running?" if failure.kind is Kind.UNREACHABLE else ""
-    return LLMUnavailableError(
+_SETUP_HINTS = {
+    401: "; check LLM_API_KEY",
+    402: "; check the account at the provider",
+    403: "; check LLM_API_KEY and what it may use",
+    404: "; check the model's name and LLM_ENDPOINT",
+    405: "; check LLM_ENDPOINT",
+    429: "; check the plan and the quota at the provider",
+}
+
+
+def _to_setup_error(failure: Failure, label: str, longest_wait: float) -> LLMSetupError:
+    message = f"{label} refused the request ({failure.text}){_SETUP_HINTS.get(failure.status or 0, '')}"
+    if failure.kind is not Kind.SETUP:
+        message = (
+            f"{label} asks to wait {failure.retry_after:.0f} s ({failure.text}), which is longer than "
+            f"LLM_LONGEST_WAIT ({longest_wait:.0f} s); start again when it takes requests"
+        )
+    return LLMSetupError(
+        message, detail={"model": label, "status": failure.status, "body": failure.body}
+    )
+
+
+def _to_unavailable(failure: Failure, label: str, tries: int) -> LLMError:
+    is_unreachable = failure.kind is Kind.UNREACHABLE
+    kind = LLMSetupError if is_unreachable else LLMUnavailableError
+    hint = "; is its server running?" if is_unreachable else ""
+    return kind(
         f"{label} did not answer in {tries} {'try' if tries == 1 else 'tries'} ({failure.text}){hint}",
         detail={"model": label, "status": failure.status, "body": failure.body, "tries": tries},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 
@@ -23,6 +24,8 @@ class Kind(Enum):
 
     REFUSED = "refused"
     """Nothing: the same request would be refused again."""
+    SETUP = "setup"
+    """Nothing, for any request: the key, the quota, the model's name or the server must be put right."""
     RATE_LIMITED = "rate_limited"
     """Wait and retry: the provider has too many requests."""
     TRANSIENT = "transient"
@@ -49,10 +52,14 @@ class Failure(Exception):  # noqa: N818  a result that stays inside this package
 
 
 class Timeouts(NamedTuple):
-    """Seconds that one request and one call may take; waiting for a rate limit to end does not count."""
+    """Seconds that one request and one call may take; waiting for a rate limit to end does not count.
+
+    ``wait`` is the longest wait that a provider may ask for; the call fails when it asks for more.
+    """
 
     request: float
     call: float
+    wait: float = inf
 
 
 Send = Callable[[dict[str, Any], float], Awaitable[Answer]]

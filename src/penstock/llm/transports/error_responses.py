@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 
 from penstock.llm.transports.base import Failure, Kind
+from penstock.llm.transports.refusals import is_about_setup, is_spent, read_delay
+from penstock.redaction import redact
 
 LONGEST_BODY = 2000
 """Characters of an error body that are kept."""
@@ -28,10 +30,17 @@ def failure_from_status(status: int, body: str, headers: Mapping[str, str]) -> F
     message = (
         str(error.get("message") or "").strip() or body.strip()[:_LONGEST_PLAIN_TEXT] or "no reason given"
     )
+    if 300 <= status < 400 and (location := headers.get("location")):
+        message = f"the server sends requests on to {redact(location)}; set LLM_ENDPOINT to that address"
     text = f"{status}: {message[:_LONGEST_MESSAGE]}"
     body = body[:LONGEST_BODY]
-    if status == 429 and not is_quota_spent(error):
-        return Failure(Kind.RATE_LIMITED, text, status, body, read_retry_after(headers))
+    words = body.lower()
+    if status == 429:
+        retry_after = read_retry_after(headers)
+        kind = Kind.SETUP if is_spent(words, retry_after) else Kind.RATE_LIMITED
+        return Failure(kind, text, status, body, retry_after or read_delay(words))
+    if is_about_setup(status, words):
+        return Failure(Kind.SETUP, text, status, body)
     if status >= 500 or status in _TRANSIENT_STATUSES:
         return Failure(Kind.TRANSIENT, text, status, body, read_retry_after(headers))
     return Failure(Kind.REFUSED, text, status, body)
@@ -51,11 +60,6 @@ def read_error(body: str) -> dict[str, Any]:
     if isinstance(error, str):
         return {"message": error}
     return error if isinstance(error, dict) else {}
-
-
-def is_quota_spent(error: Mapping[str, Any]) -> bool:
-    """Whether a 429 means that the quota is used up, so that waiting does not help."""
-    return "insufficient_quota" in {error.get("code"), error.get("type")}
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:

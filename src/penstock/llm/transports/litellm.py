@@ -14,7 +14,7 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any
 
-from penstock.errors import ConfigurationError
+from penstock.errors import LLMSetupError
 from penstock.llm.providers import Route
 from penstock.llm.transports.base import Answer, Failure, Kind
 from penstock.llm.transports.error_responses import LONGEST_BODY, failure_from_status
@@ -69,7 +69,7 @@ class LiteLLMTransport:
         text = redact(str(getattr(error, "message", "") or error), self._secret)
         missing = _find_cause(error, "ImportError")
         if missing is not None or "No module named" in text:
-            raise ConfigurationError(
+            raise LLMSetupError(
                 f"{self._provider} needs a package that is not installed: {missing or text}"
             ) from error
         response = getattr(error, "response", None)
@@ -83,8 +83,6 @@ class LiteLLMTransport:
             return Failure(Kind.UNREACHABLE, text[:500], None, body[:LONGEST_BODY])
         if type(error).__name__ == "APIConnectionError" or not isinstance(status, int) or status < 400:
             return Failure(Kind.TRANSIENT, text[:500], None, body[:LONGEST_BODY])
-        if status == 429 and "insufficient_quota" in text:
-            return Failure(Kind.REFUSED, f"429: {text[:500]}", status, body[:LONGEST_BODY])
         return failure_from_status(status, body, headers)
 
 

@@ -65,7 +65,7 @@ class OpenAITransport:
             return Failure(Kind.REFUSED, f"the answer is larger than {LARGEST_ANSWER >> 20} MB")
         if isinstance(error, BrokenConnectionError):
             return Failure(Kind.TRANSIENT, redact(f"the connection broke: {error}", self._secret))
-        kind = Kind.REFUSED if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
+        kind = Kind.SETUP if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
         return Failure(kind, redact(f"no connection to {self.client.host}: {error}", self._secret))
 
     def _learn_dialect(self, refusal: str, request: dict[str, Any]) -> bool:
