@@ -11,19 +11,29 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from penstock.cli.output import format_duration, format_money
+from penstock.cli.output import format_duration, format_money, pluralize
 from penstock.jobs.runs import Run
 
 _REFRESH_SECONDS = 0.2
 """Time between two updates of the bar."""
+_REASON_LENGTH = 200
+"""The most characters of a provider's message that are shown."""
 _LINE_SECONDS = 5.0
 """Time between two lines where the output is not a terminal."""
+
+
+class _Console(Console):
+    """A console whose terminal may go away while the run continues."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing any more; rich would end the process."""
+        self.quiet = True
 
 
 @asynccontextmanager
 async def show_progress(run: Run, *, quiet: bool = False) -> AsyncIterator[None]:
     """Show the run's progress inside the ``async with``."""
-    console = Console(stderr=True)
+    console = _Console(stderr=True)
     if quiet:
         yield
         return
@@ -62,11 +72,12 @@ async def _print_lines(run: Run, console: Console) -> None:
         total = f" of {progress.total}" if progress.total else ""
         seeds = f"{progress.seeds_done:.0f}{total} seeds"
         stamp = time.strftime("%H:%M:%S")
-        console.print(f"{stamp}  {seeds}, {_format_details(run)}", highlight=False)
+        console.print(f"{stamp}  {seeds}, {_format_details(run)}", highlight=False, markup=False)
 
 
 def _format_details(run: Run) -> str:
     progress = run.progress
+    waiting = run.client.waiting()
     details = [f"{progress.rate:.1f}/s", f"{progress.usage.total_tokens:,} tokens"]
     if progress.usage.cost != 0:
         details.append(format_money(progress.usage.cost))
@@ -76,6 +87,8 @@ def _format_details(run: Run) -> str:
     if limits:
         calls, limit = (sum(model[name] for model in limits) for name in ("in_flight", "limit"))
         details.append(f"{calls} of {limit} calls in flight")
+    if waiting.calls and waiting.reason is not None:
+        details.append(f"{pluralize(waiting.calls, 'call')} wait: {waiting.reason[:_REASON_LENGTH]}")
     if progress.seconds_left is not None:
         details.append(f"{format_duration(progress.seconds_left)} left")
     return " · ".join(details)

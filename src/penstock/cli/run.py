@@ -23,6 +23,7 @@ from penstock.cli.output import (
     print_json,
     print_message,
 )
+from penstock.entities import JobStatus
 from penstock.settings import get_settings
 
 if TYPE_CHECKING:
@@ -207,7 +208,9 @@ def _summarize(report: RunReport) -> None:
         + f" · {format_duration(report.seconds)}"
     )
     if report.error:
-        print_message(f"Stopped: {report.error}")
+        print_message(f"{'Paused' if report.status is JobStatus.PAUSED else 'Stopped'}: {report.error}")
     print_message(f"Records: {report.output}")
     if report.failed_output:
         print_message(f"Refused or failed, with the reasons: {report.failed_output}")
+    if report.advice:
+        print_message(report.advice)

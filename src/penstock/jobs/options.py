@@ -44,6 +44,6 @@ class RunOptions:
     mode: JournalMode = JournalMode.NORMAL
     """Whether finished model calls are taken from the journal, ignored, or the only source of answers."""
     retry_failed: bool = False
-    """Make only the failed records again."""
+    """Make only the failed records again (``--retry-failed``)."""
     overwrite: bool = False
     """Replace an output file that was not written by a run of penstock."""

@@ -70,6 +70,8 @@ class RunReport:
     """How many model calls this run paid for."""
     journal_hits: int = 0
     """How many finished calls this run took from the journal."""
+    advice: str | None = None
+    """How to make the records that are missing or failed; None when there are none."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -87,6 +89,7 @@ class RunReport:
             "output": str(self.output) if self.output else None,
             "failed_output": str(self.failed_output) if self.failed_output else None,
             "error": self.error,
+            "advice": self.advice,
         }
 
 
@@ -155,7 +158,17 @@ class Run:
             new=progress.made,
             calls=usage.llm_calls - self._usage_before.llm_calls - hits,
             journal_hits=hits,
+            advice=self._advise(),
         )
+
+    def _advise(self) -> str | None:
+        advice = []
+        if self._runner.setup_failed:
+            advice.append("Put this right, then start the same run again: it continues.")
+        if failed := self.progress.failed:
+            records = "the failed record" if failed == 1 else f"the {failed} failed records"
+            advice.append(f"Start the same run again with --retry-failed to make {records} again.")
+        return " ".join(advice) or None
 
     async def _close_files(self, files: RecordFiles) -> None:
         """Complete the files; what identifies them is saved first, since a kill may come at any moment."""

@@ -86,14 +86,18 @@ class Call:
         return parse_json(text, repair=finish_reason != "length")
 
     async def _send(self, request: dict[str, Any]) -> tuple[Answer, int]:
-        endpoint = self.endpoint
-        return await send_with_retries(
-            endpoint.transport.send,
-            request,
-            limiter=endpoint.limiter,
-            timeouts=self.timeouts,
-            label=endpoint.label,
-        )
+        endpoint, backlog = self.endpoint, self.endpoint.backlog
+        backlog.calls += 1
+        try:
+            return await send_with_retries(
+                backlog.send,
+                request,
+                limiter=endpoint.limiter,
+                timeouts=self.timeouts,
+                label=endpoint.label,
+            )
+        finally:
+            backlog.calls -= 1
 
     async def _send_with_schema(self, schema: dict[str, Any]) -> tuple[Answer, int]:
         """Send with the strongest response format that the provider does not refuse."""
