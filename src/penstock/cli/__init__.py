@@ -11,7 +11,7 @@ import click
 
 from penstock import __version__
 from penstock.cli.output import ExitStatus, print_message
-from penstock.cli.streams import is_reader_gone, prepare_streams, silence_output
+from penstock.cli.streams import flush_output, prepare_streams, silence_output
 from penstock.errors import PipelineError
 
 _EXAMPLES = """\b
@@ -70,6 +70,14 @@ def main() -> None:
     """Run the command line; an error is one sentence on standard error."""
     prepare_streams()
     try:
+        _run_command()
+    finally:
+        flush_output()
+
+
+def _run_command() -> None:
+    stdout = sys.stdout
+    try:
         sys.exit(penstock.main(prog_name="penstock", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
         print_message("Interrupted.")
@@ -82,13 +90,13 @@ def main() -> None:
         sys.exit(ExitStatus.BAD_INPUT)
     except BrokenPipeError:
         _end_without_reader()
-    except SystemExit as end:
-        if isinstance(end.__context__, OSError) and is_reader_gone(end.__context__):  # click ends with 1
+    except SystemExit:
+        if sys.stdout is not stdout:  # click has met a broken pipe: it replaces the stream and ends with 1
             _end_without_reader()
         raise
 
 
 def _end_without_reader() -> NoReturn:
     """The reader of the output has closed it, as in `penstock blocks | head`."""
-    silence_output()
+    silence_output(1, 2)
     sys.exit(ExitStatus.OK)

@@ -31,18 +31,27 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def is_reader_gone(error: OSError) -> bool:
+def _is_reader_gone(error: OSError) -> bool:
     """Whether nobody reads what was written."""
     return isinstance(error, BrokenPipeError) or error.errno in _READER_GONE
 
 
-def silence_output() -> None:
+def silence_output(*numbers: int) -> None:
     """Let what is still buffered go nowhere, so that the interpreter ends without an error."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
-        for number in (1, 2):
+        for number in numbers:
             os.dup2(null, number)
         os.close(null)
+
+
+def flush_output() -> None:
+    """Write what is buffered; what cannot be written any more does not change how the command ends."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            silence_output(number)
 
 
 @contextmanager
@@ -53,8 +62,9 @@ def writing_result() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if is_reader_gone(error):
-            raise BrokenPipeError from error
+        if _is_reader_gone(error):
+            raise BrokenPipeError(errno.EPIPE, "nobody reads the output") from error
+        silence_output(1)
         raise StorageError(f"The output cannot be written: {error.strerror}.") from error
 
 
