@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cli.conftest import Cli
 from penstock.testing import Answer, ModelServer, last_user_message, refusal
 from support.runs import read_lines
@@ -66,12 +68,41 @@ def test_the_export_that_the_demo_suggests_works(cli: Cli, model: ModelServer, t
     assert done.json["rows"] == len(read_lines(tmp_path / "demo" / "qa.jsonl"))
 
 
-def test_a_demo_whose_provider_refuses_everything_ends_with_1(cli: Cli, model: ModelServer) -> None:
+def test_a_demo_whose_key_is_wrong_fails_no_sentence_and_ends_with_1(cli: Cli, model: ModelServer) -> None:
     model.answer = lambda _: refusal(401, "wrong key")
 
     done = cli("demo")
 
     assert done.status == 1
-    assert "Stopped: " in done.out
+    assert "Paused: " in done.out
     assert "wrong key" in done.out
+    assert "start the same run again" in done.out
+    assert "failed" not in done.out
     assert "Traceback" not in done.err
+
+
+def test_a_demo_that_cannot_run_here_says_what_to_type_before_anything_is_made(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("LLM_ENDPOINT", "LLM_MODEL"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("EMBEDDED_MODEL_PATH", str(tmp_path / "missing.gguf"))
+
+    done = cli("demo")
+
+    assert done.status == 2
+    assert done.err.startswith("Error: The embedded model cannot run: ")
+    assert "fix it with: set EMBEDDED_MODEL_PATH" in done.err
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_demo_replaces_no_file_that_is_not_its_own(cli: Cli, model: ModelServer, tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "qa.jsonl").write_text("mine\n")
+
+    done = cli("demo")
+
+    assert done.status == 2
+    assert "move it away first" in done.err
+    assert (tmp_path / "demo" / "qa.jsonl").read_text() == "mine\n"
+    assert not model.requests

@@ -170,3 +170,47 @@ def test_a_preview_leaves_the_run_paused_and_ends_with_0(cli: Cli, tmp_path: Pat
 
     assert done.status == 0
     assert (done.json["status"], done.json["records_generated"]) == ("paused", 2)
+
+
+def test_a_run_with_a_wrong_key_pauses_and_the_same_command_continues(
+    cli: Cli, model: ModelServer, tmp_path: Path
+) -> None:
+    write(tmp_path)
+    model.answer = lambda _: refusal(401, "Incorrect API key provided")
+
+    paused = cli("run", "p.yaml", "s.jsonl", "-o", "out.jsonl")
+    model.answer = lambda _: "fine"
+    continued = cli("run", "p.yaml", "s.jsonl", "-o", "out.jsonl", "--json")
+
+    assert paused.status == 1
+    assert "Paused: " in paused.err
+    assert "Incorrect API key provided" in paused.err
+    assert "Put this right, then start the same run again" in paused.err
+    assert not (tmp_path / "out.failed.jsonl").exists()
+    assert continued.status == 0
+    assert (continued.json["records_generated"], continued.json["advice"]) == (3, None)
+
+
+def test_a_run_with_failed_records_says_how_to_make_them_again(
+    cli: Cli, model: ModelServer, tmp_path: Path
+) -> None:
+    write(tmp_path)
+    model.answer = lambda _: refusal(400, "not this")
+    cli("run", "p.yaml", "s.jsonl", "-o", "out.jsonl")
+
+    again = cli("run", "p.yaml", "s.jsonl", "-o", "out.jsonl")
+    as_json = cli("run", "p.yaml", "s.jsonl", "-o", "out.jsonl", "--json", "-q")
+
+    advice = "Start the same run again with --retry-failed to make the 3 failed records again."
+    assert advice in again.err
+    assert as_json.json["advice"] == advice
+
+
+def test_a_dash_is_no_name_for_the_records(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path)
+
+    done = cli("run", "p.yaml", "s.jsonl", "-o", "-")
+
+    assert done.status == 2
+    assert "name one, as in -o records.jsonl" in done.err
+    assert not (tmp_path / "-").exists()

@@ -234,14 +234,14 @@ async def test_a_running_job_says_where_it_is_and_its_records_appear(
 async def test_a_broken_provider_stops_the_job_before_it_has_cost_much(
     settings: Settings, model: ModelServer
 ) -> None:
-    model.answer = lambda _: refusal(401, "wrong key")
+    model.answer = lambda _: refusal(400, "not this")
 
     report = await run(build(ASK), numbered(500), settings, concurrency=4)
 
     assert report.status is JobStatus.STOPPED
     assert report.error is not None
     assert "of the last 20 records failed" in report.error
-    assert "wrong key" in report.error
+    assert "not this" in report.error
     assert 20 <= len(model.requests) < 40
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from penstock.seeds import Seed, SeedSource
 from penstock.settings import Settings
 from penstock.testing import ModelServer
 from penstock.workflow import Pipeline
-from support.runs import build, numbered, read_job, read_records, run
+from support.runs import ASK, build, numbered, read_job, read_lines, read_records, run
 
 ONE_STEP = build("Note")
 
@@ -379,3 +380,25 @@ async def test_a_multiplier_that_calls_the_model_is_answered_from_the_journal_of
 
     assert report.generated == 2
     assert len(model.requests) == 1
+
+
+# --- equal seeds
+
+
+async def test_equal_seeds_get_answers_of_their_own(
+    settings: Settings, model: ModelServer, tmp_path: Path
+) -> None:
+    """Fault 11."""
+    model.answer = lambda _: f"answer {len(model.requests)}"
+    seeds = [{"metadata": {"n": n}} for n in (1, 1, 2, 1)]
+    first = await run(build(ASK), SeedSource.from_data(seeds), settings, tmp_path / "a.jsonl")
+
+    grown = SeedSource.from_data([*seeds, {"metadata": {"n": 1}}])
+    second = await run(build(ASK), grown, settings, tmp_path / "b.jsonl")
+    repeated = SeedSource.from_data([{"metadata": {"n": 1}, "repetitions": 4}, {"metadata": {"n": 2}}])
+    third = await run(build(ASK), repeated, settings, tmp_path / "c.jsonl")
+
+    outputs = [{line["output"] for line in read_lines(tmp_path / f"{name}.jsonl")} for name in "abc"]
+    assert len(outputs[0]) == 4
+    assert (first.calls, second.calls, third.calls) == (4, 1, 0)
+    assert outputs[0] < outputs[1] == outputs[2]

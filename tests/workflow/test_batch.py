@@ -53,6 +53,17 @@ async def test_run_takes_the_calls_that_a_journal_has(client: Client, model: Mod
     assert sum(result.usage.journal_hits for result in again) == 3
 
 
+async def test_equal_seeds_are_samples_of_their_own_with_a_journal_too(
+    client: Client, model: ModelServer
+) -> None:
+    journal = llm.MemoryJournal()
+
+    await build("Ask").run([{"n": 1}, {"n": 1}, {"n": 1}], journal=journal)
+    await build("Ask").run([{"metadata": {"n": 1}, "repetitions": 3}], journal=journal)
+
+    assert len(model.requests) == 3
+
+
 @pytest.mark.row("D6")
 async def test_a_result_as_plain_data_carries_its_usage_and_its_error(client: Client) -> None:
     good, bad = await build("Ask", "BoomBlock").run([{"boom": False}, {"boom": True}])

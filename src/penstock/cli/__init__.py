@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping
+from typing import NoReturn
 
 import click
 
 from penstock import __version__
 from penstock.cli.output import ExitStatus, print_message
+from penstock.cli.streams import flush_output, prepare_streams, silence_output
 from penstock.errors import PipelineError
 
 _EXAMPLES = """\b
@@ -66,6 +68,15 @@ def penstock() -> None:
 
 def main() -> None:
     """Run the command line; an error is one sentence on standard error."""
+    prepare_streams()
+    try:
+        _run_command()
+    finally:
+        flush_output()
+
+
+def _run_command() -> None:
+    stdout = sys.stdout
     try:
         sys.exit(penstock.main(prog_name="penstock", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -78,6 +89,14 @@ def main() -> None:
         print_message(f"Error: {error.message}")
         sys.exit(ExitStatus.BAD_INPUT)
     except BrokenPipeError:
-        # The reader of the output has closed it, as in `penstock blocks | head`.
-        sys.stderr.close()
-        sys.exit(ExitStatus.OK)
+        _end_without_reader()
+    except SystemExit:
+        if sys.stdout is not stdout:  # click has met a broken pipe: it replaces the stream and ends with 1
+            _end_without_reader()
+        raise
+
+
+def _end_without_reader() -> NoReturn:
+    """The reader of the output has closed it, as in `penstock blocks | head`."""
+    silence_output(1, 2)
+    sys.exit(ExitStatus.OK)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.output import ExitStatus, json_option, print_json, print_message
+from penstock.cli.output import ExitStatus, json_option, print_json, print_message, print_result
 from penstock.errors import BadInputError
 
 _EXAMPLES = """\b
@@ -41,25 +41,25 @@ def blocks(name: str | None, as_json: bool) -> None:
             _show_schema(schema)
     else:
         for kind, schemas in found.items():
-            click.echo(f"{kind.capitalize()}:")
+            print_result(f"{kind.capitalize()}:")
             for schema in schemas:
-                click.echo(f"  {schema['type']:<26}{schema['description']}")
+                print_result(f"  {schema['type']:<26}{schema['description']}")
     for error in errors:
         print_message(f"Not loaded: {error['file']}: {error['error']}")
     sys.exit(ExitStatus.INCOMPLETE if errors else ExitStatus.OK)
 
 
 def _show_schema(schema: dict[str, Any]) -> None:
-    click.echo(f"{schema['type']}: {schema['description']}")
+    print_result(f"{schema['type']}: {schema['description']}")
     for kind in ("inputs", "outputs"):
         if schema.get(kind):
-            click.echo(f"  {kind}: {', '.join(schema[kind])}")
+            print_result(f"  {kind}: {', '.join(schema[kind])}")
     settings = schema["config_schema"]["properties"]
     required = schema["config_schema"]["required"]
     if settings:
-        click.echo("  settings:")
+        print_result("  settings:")
     for name, setting in settings.items():
         kind = " | ".join(map(str, setting["enum"])) if "enum" in setting else setting.get("type", "anything")
         default = "required" if name in required else f"default {setting.get('default')!r}"
         description = f"  {setting['description']}" if setting.get("description") else ""
-        click.echo(f"    {name} ({kind}, {default}){description}")
+        print_result(f"    {name} ({kind}, {default}){description}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from penstock.cli.output import (
     ExitStatus,
@@ -18,11 +18,14 @@ from penstock.cli.output import (
     print_json,
     print_message,
 )
+from penstock.entities import JobStatus
+from penstock.errors import BadInputError, ConfigurationError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from penstock.jobs.runs import RunReport
+    from penstock.settings import Settings
 
 _TEMPLATE = "fact_questions"
 _OUTPUT = Path("demo/qa.jsonl")
@@ -50,10 +53,19 @@ def demo(fresh: bool, as_json: bool) -> None:
     from penstock.settings import get_settings
 
     mode = JournalMode.FRESH if fresh else JournalMode.NORMAL
-    print_message(get_settings().model_line)
+    settings = get_settings()
+    _check_embedded_model(settings)
+    print_message(settings.model_line)
     with load_seeds(EXAMPLE_SEEDS, _TEMPLATE) as seeds:
-        options = RunOptions(output=_OUTPUT, mode=mode, overwrite=True)
-        report, interrupted = run_to_end(load_pipeline(_TEMPLATE), seeds, options)
+        options = RunOptions(output=_OUTPUT, mode=mode)
+        try:
+            report, interrupted = run_to_end(load_pipeline(_TEMPLATE), seeds, options)
+        except BadInputError as error:
+            if "output" not in error.detail:
+                raise
+            raise BadInputError(
+                f"{error.detail['output']} is not as a demo in this folder left it; move it away first."
+            ) from error
     if as_json:
         print_json(report.to_dict())
     else:
@@ -63,11 +75,29 @@ def demo(fresh: bool, as_json: bool) -> None:
     sys.exit(ExitStatus.INCOMPLETE if report.error else ExitStatus.OK)
 
 
+def _check_embedded_model(settings: Settings) -> None:
+    """Raise ConfigurationError, with what to type, when the embedded model is used and cannot run."""
+    from penstock.llm.embedded import check_requirements
+
+    if settings.model_configured:
+        return
+    for need in check_requirements(settings):
+        if not need.is_met:
+            raise ConfigurationError(
+                f"The embedded model cannot run: {need.found}; fix it with: {need.advice}"
+            )
+
+
 def _show(report: RunReport) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
-    console.print(_accepted_table(_read_lines(report.output)))
+    class _Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end the process with 1
+
+    console = _Output(highlight=False)
+    if report.generated:
+        console.print(_accepted_table(_read_lines(report.output)))
     if report.failed_output is not None:
         console.print(_refused_table(_read_lines(report.failed_output)))
     _show_figures(console, report)
@@ -122,7 +152,10 @@ def _show_figures(console: Console, report: RunReport) -> None:
         + (" (from an earlier run; --fresh calls the model again)" if not report.new else "")
     )
     if report.error is not None:
-        console.print(f"Stopped: {report.error}", markup=False)
+        word = "Paused" if report.status is JobStatus.PAUSED else "Stopped"
+        console.print(f"{word}: {report.error}", markup=False)
+    if report.error is not None and report.advice is not None:
+        console.print(report.advice, markup=False)
     console.print(f"Records: {report.output}")
     if report.failed_output is not None:
         console.print(f"Refused, with every attempt: {report.failed_output}")
@@ -142,4 +175,4 @@ def _read_lines(path: Path | None) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as lines:
         for line in lines:
-            yield orjson.loads(line)
+            yield json.loads(line)

@@ -10,7 +10,7 @@ from typing import Literal
 
 import click
 
-from penstock.cli.output import ExitStatus, json_option, print_json
+from penstock.cli.output import ExitStatus, json_option, print_json, print_result
 from penstock.errors import PipelineError
 from penstock.settings import Settings, get_settings
 
@@ -45,7 +45,7 @@ def doctor(ask: bool, as_json: bool) -> None:
         print_json([asdict(diagnostic) for diagnostic in diagnostics])
     else:
         for diagnostic in diagnostics:
-            click.echo(f"{diagnostic.state:<12}{diagnostic.name:<20}{diagnostic.message}")
+            print_result(f"{diagnostic.state:<12}{diagnostic.name:<20}{diagnostic.message}")
     is_missing = any(diagnostic.state == "missing" for diagnostic in diagnostics)
     sys.exit(ExitStatus.INCOMPLETE if is_missing else ExitStatus.OK)
 

@@ -6,9 +6,7 @@ import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import click
-
-from penstock.cli.output import format_money, print_json
+from penstock.cli.output import format_money, print_json, print_result
 from penstock.settings import get_settings
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ def show_dry_run(pipeline: Pipeline, seeds: SeedSource, *, limit: int | None, as
         return
     for number, sample in enumerate(dry_runs[:_SHOWN_SEEDS], start=1):
         _show_prompts(number, sample)
-    click.echo(
+    print_result(
         f"{expected.records} records: {expected.calls} calls"
         + (f" (at most {expected.most_calls} with healing)" if expected.most_calls > expected.calls else "")
         + f", about {expected.input_tokens:,} tokens in and at most {expected.most_output_tokens:,} out"
@@ -53,12 +51,12 @@ async def _run_samples(pipeline: Pipeline, seeds: SeedSource) -> list[DryRun]:
 def _show_prompts(number: int, sample: DryRun) -> None:
     for prompt in sample.prompts:
         temperature = "" if prompt.temperature is None else f", temperature {prompt.temperature}"
-        click.secho(
+        print_result(
             f"Seed {number}, step {prompt.step}: {prompt.block_type} asks {prompt.model}{temperature}",
             bold=True,
         )
         for message in prompt.messages:
-            click.echo(f"  {message['role']}: " + str(message["content"]).replace("\n", "\n    "))
+            print_result(f"  {message['role']}: " + str(message["content"]).replace("\n", "\n    "))
     if sample.stopped is not None:
-        click.echo(f"  (the following prompts depend on answers: {sample.stopped})")
-    click.echo()
+        print_result(f"  (the following prompts depend on answers: {sample.stopped})")
+    print_result()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any
 
 import click
-import orjson
 
+from penstock.cli.streams import writing_result
 from penstock.entities import Usage
+from penstock.serialization import from_json, to_json
 
 
 class ExitStatus(IntEnum):
@@ -31,15 +34,28 @@ json_option: Callable[[Any], Any] = click.option(
 
 
 def print_message(text: str) -> None:
-    """Print a line for the user, on standard error."""
-    click.echo(text, err=True)
+    """Print a line for the user, on standard error; nothing happens when nobody reads it."""
+    with suppress(OSError, ValueError):
+        click.echo(text, err=True)
+
+
+def print_result(text: str = "", *, nl: bool = True, **style: Any) -> None:
+    """Print a command's result for people, on standard output. Raises StorageError."""
+    with writing_result():
+        click.secho(text, nl=nl, **style)
 
 
 def print_json(value: Any) -> None:
-    """Print a command's result for another program, on standard output."""
-    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
-    sys.stdout.buffer.write(orjson.dumps(value, default=str, option=options))
-    sys.stdout.buffer.flush()
+    """Print a command's result for another program, as UTF-8 on standard output. Raises StorageError."""
+    plain = from_json(to_json(value))
+    try:
+        text = json.dumps(plain, indent=2, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # halves of surrogate pairs, which UTF-8 cannot hold
+        text = json.dumps(plain, indent=2).encode()
+    with writing_result():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text + b"\n")
+        sys.stdout.buffer.flush()
 
 
 def format_money(dollars: float | None) -> str:

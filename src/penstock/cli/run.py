@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from penstock.cli.output import (
     print_json,
     print_message,
 )
-from penstock.errors import BadInputError
+from penstock.entities import JobStatus
 from penstock.settings import get_settings
 
 if TYPE_CHECKING:
@@ -118,10 +118,13 @@ def run(**arguments: Any) -> None:
 
             show_dry_run(pipeline, seeds, limit=given.limit, as_json=given.as_json)
             return
-        _check_output(given)
+        if given.output is None:
+            raise click.UsageError("Name a file for the records: -o records.jsonl")
         if not given.quiet:
             print_message(get_settings().model_line)
-        report, interrupted = run_to_end(pipeline, seeds, given.to_run_options(), quiet=given.quiet)
+        report, interrupted = run_to_end(
+            pipeline, seeds, given.to_run_options(), quiet=given.quiet, inputs=[given.pipeline, given.seeds]
+        )
     if given.as_json:
         print_json(report.to_dict())
     elif not given.quiet:
@@ -134,28 +137,27 @@ def run(**arguments: Any) -> None:
 
 
 def run_to_end(
-    pipeline: Pipeline, seeds: SeedSource, options: RunOptions, *, quiet: bool = False
+    pipeline: Pipeline,
+    seeds: SeedSource,
+    options: RunOptions,
+    *,
+    quiet: bool = False,
+    inputs: Sequence[str] = (),
 ) -> tuple[RunReport, bool]:
-    """Run with live progress; the report, and whether the user interrupted."""
-    return run_async(_run(pipeline, seeds, options, quiet=quiet))
+    """Run with live progress; the report, and whether the user interrupted.
 
-
-def _check_output(given: _Arguments) -> None:
-    """Refuse to replace a file that the run reads, whatever --overwrite says."""
-    if given.output is None:
-        raise click.UsageError("Name a file for the records: -o records.jsonl")
-    for name in (given.pipeline, given.seeds):
-        if given.output.exists() and Path(name).exists() and given.output.samefile(name):
-            raise BadInputError(f"{given.output} is read by this run; choose another file for its records.")
+    ``inputs`` are the files that the run reads.
+    """
+    return run_async(_run(pipeline, seeds, options, quiet=quiet, inputs=inputs))
 
 
 async def _run(
-    pipeline: Pipeline, seeds: SeedSource, options: RunOptions, *, quiet: bool
+    pipeline: Pipeline, seeds: SeedSource, options: RunOptions, *, quiet: bool, inputs: Sequence[str]
 ) -> tuple[RunReport, bool]:
     from penstock.cli.progress import show_progress
     from penstock.jobs.runs import open_run
 
-    async with open_run(pipeline, seeds, options) as prepared:
+    async with open_run(pipeline, seeds, options, inputs=inputs) as prepared:
         if prepared.resumed and not quiet:
             count = pluralize(prepared.progress.records, "record")
             print_message(f"Continuing an earlier run, which has made {count}.")
@@ -207,7 +209,9 @@ def _summarize(report: RunReport) -> None:
         + f" · {format_duration(report.seconds)}"
     )
     if report.error:
-        print_message(f"Stopped: {report.error}")
+        print_message(f"{'Paused' if report.status is JobStatus.PAUSED else 'Stopped'}: {report.error}")
     print_message(f"Records: {report.output}")
     if report.failed_output:
         print_message(f"Refused or failed, with the reasons: {report.failed_output}")
+    if report.advice:
+        print_message(report.advice)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from penstock.cli.output import json_option, print_json
+from penstock.cli.output import json_option, print_json, print_result
 from penstock.errors import BadInputError
 
 _EXAMPLES = """\b
@@ -31,7 +31,7 @@ def templates(name: str | None, as_json: bool) -> None:
             print_json(listed)
             return
         for template in listed:
-            click.echo(f"{template['id']:<22}{template['description']}")
+            print_result(f"{template['id']:<22}{template['description']}")
         return
     definition = registry.get_template(name)
     if definition is None:
@@ -39,4 +39,4 @@ def templates(name: str | None, as_json: bool) -> None:
     if as_json:
         print_json(definition)
     else:
-        click.echo(yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=100), nl=False)
+        print_result(yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=100), nl=False)

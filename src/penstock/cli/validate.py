@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from penstock.cli.output import ExitStatus, json_option, pluralize, print_json, print_message
+from penstock.cli.output import ExitStatus, json_option, pluralize, print_json, print_message, print_result
 
 _SAMPLED_SEEDS = 1000
 """How many seeds are checked for the variables that the pipeline needs."""
@@ -47,7 +47,7 @@ def validate(pipeline: str, seeds: str | None, as_json: bool) -> None:
         print_json({"valid": not errors, "problems": [issue.to_dict() for issue in issues]})
     else:
         for issue in issues:
-            click.echo(str(issue))
+            print_result(str(issue))
         if errors:
             print_message(f"Fix {pluralize(len(errors), 'error')} before {pipeline} can run.")
         else:

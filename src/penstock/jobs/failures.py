@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.errors import PipelineError
+from penstock.errors import ConfigurationError, LLMSetupError, PipelineError
 
 
 def is_refusal(detail: Mapping[str, Any]) -> bool:
     """Whether an error with this detail means that gates refused the record, rather than that it broke."""
     return "findings" in detail
+
+
+def find_setup_error(error: BaseException | None) -> PipelineError | None:
+    """The cause that would stop every record until somebody changes something; None when there is none."""
+    while error is not None:
+        if isinstance(error, LLMSetupError | ConfigurationError):
+            return error
+        error = error.__cause__
+    return None
 
 
 def describe_error(error: PipelineError, tries: int = 0) -> dict[str, Any]:

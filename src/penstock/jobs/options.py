@@ -26,7 +26,7 @@ class JobOptions:
     constraints: Constraints | None = None
     """Limits in place of the pipeline's own, for a job whose limits were changed after it was created."""
     on_existing_record: Callable[[Record], None] | None = None
-    """Called for each record that stays as it is, in the order of the seeds, before the job starts."""
+    """Called for each record that the job has, in the order of the seeds, before it starts."""
     on_new_record: Callable[[NewRecord, ExecutionResult], None] | None = None
     """Called for each record that was made, in the order in which they finished."""
 
@@ -44,6 +44,6 @@ class RunOptions:
     mode: JournalMode = JournalMode.NORMAL
     """Whether finished model calls are taken from the journal, ignored, or the only source of answers."""
     retry_failed: bool = False
-    """Make only the failed records again."""
+    """Make only the failed records again (``--retry-failed``)."""
     overwrite: bool = False
     """Replace an output file that was not written by a run of penstock."""

@@ -90,7 +90,7 @@ async def _load_failed(
         finished.add(record.identity)
         if failed:
             retries[record.identity] = _plan_retry(record)
-        elif on_existing is not None:
+        if on_existing is not None:
             on_existing(record)
     if unsplit:
         async with storage.session() as session:

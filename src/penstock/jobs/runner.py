@@ -12,17 +12,20 @@ from penstock.entities import ExecutionResult, JobStatus, RecordStatus
 from penstock.errors import JournalMissError, PipelineError
 from penstock.jobs.breaker import CircuitBreaker
 from penstock.jobs.budget import Budget
-from penstock.jobs.failures import describe_error
+from penstock.jobs.failures import describe_error, find_setup_error
 from penstock.jobs.options import JobOptions
 from penstock.jobs.runtime import Runtime
 from penstock.jobs.work_items import EarlierWork, WorkItem, WorkItems
 from penstock.seeds import Seed
-from penstock.serialization import to_json
+from penstock.serialization import to_json_bytes
 from penstock.storage.entities import Job, NewRecord
 from penstock.workflow import Pipeline
 
 _UPDATE_SECONDS = 0.1
 """The shortest time between two updates of the job's row while it runs."""
+_DEFERRED_CHECK_SECONDS = 0.1
+_DEFERRED_CHECKS = 3
+"""After a stop, records are dropped when so many checks in a row found that all of them wait."""
 _WORKERS_PER_SLOT = 2
 """While one worker makes a record, another may wait until its own is on disk."""
 
@@ -42,6 +45,8 @@ class JobRunner:
         self.status = JobStatus.RUNNING
         self.error: str | None = None
         """Why the job stopped early."""
+        self.setup_failed = False
+        """Whether ``error`` is what would stop every record; the job can continue once it is put right."""
         self.budget = Budget(
             options.constraints or pipeline.constraints, self.progress.usage, earlier.seconds
         )
@@ -56,6 +61,7 @@ class JobRunner:
         """Held while a record is made; more are added when a model is called."""
         self._model_called = asyncio.Event()
         self._record_finished = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
         self._cancelled = False
         self._aborted = False
@@ -69,12 +75,15 @@ class JobRunner:
         can continue from there.
         """
         self._items = WorkItems(self._pipeline, seeds, self._options, self._earlier, self._runtime.journal)
-        with llm.use_client(self._runtime.client):
-            try:
+        dropping = asyncio.create_task(self._drop_deferred())
+        try:
+            with llm.use_client(self._runtime.client):
                 async with asyncio.TaskGroup() as group:
                     await self._start_workers(group)
-            except* PipelineError as errors:
-                raise errors.exceptions[0] from None
+        except* PipelineError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            dropping.cancel()
         if self._may_begin and self._journal_misses:
             self.status = JobStatus.PAUSED
             self.error = (
@@ -86,10 +95,15 @@ class JobRunner:
         return self.status
 
     def stop(self, status: JobStatus = JobStatus.PAUSED, error: str | None = None) -> None:
-        """Begin no more records; ``process`` returns when those in flight have finished."""
+        """Begin no more records; ``process`` returns when those in flight have finished.
+
+        Those that only wait, until a provider takes their requests, are dropped as ``cancel`` drops them.
+        """
         if self.status is JobStatus.RUNNING:
             self.status, self.error = status, error
         self._record_finished.set()
+        self._stopping.set()
+        self._model_called.set()
 
     def cancel(self, status: JobStatus = JobStatus.CANCELLED) -> None:
         """End at once; records in flight are dropped (their finished model calls stay in the journal).
@@ -130,6 +144,18 @@ class JobRunner:
             if not self._may_begin:
                 break
             self._workers.append(group.create_task(self._work()))
+
+    async def _drop_deferred(self) -> None:
+        """After a stop, wait until no record is left that does more than wait for its provider."""
+        await self._stopping.wait()
+        checks = 0
+        while checks < _DEFERRED_CHECKS:
+            await asyncio.sleep(_DEFERRED_CHECK_SECONDS)
+            waiting = self._runtime.client.waiting()
+            only_waits = not waiting.sent and 0 < waiting.calls >= self.progress.in_flight
+            checks = checks + 1 if only_waits else 0
+        for task in self._workers:
+            task.cancel()
 
     def _find_concurrency(self) -> int:
         """One record more than the called models take requests; others would only wait, half made."""
@@ -180,6 +206,11 @@ class JobRunner:
             # This says nothing about the record, which can still be made without replay.
             self._journal_misses += 1
             self._record_finished.set()
+        elif cause := find_setup_error(result.error):
+            # This says nothing about the record either: it would stop every one.
+            self.setup_failed = True
+            self.stop(JobStatus.PAUSED, f"{cause.message.rstrip('.')}.")
+            return
         else:
             record = self._to_record(item, result)
             try:
@@ -208,7 +239,7 @@ class JobRunner:
             pipeline_id=self._job.pipeline_id,
             pipeline_version=self._job.pipeline_version or 1,
             identity=item.identity,
-            output=output if isinstance(output, str) else to_json(output),  # contract D2
+            output=output if isinstance(output, str) else to_json_bytes(output).decode(),  # contract D2
             metadata=item.metadata,
             status=RecordStatus.PENDING if error is None else RecordStatus.FAILED,
             error=None if error is None else describe_error(error, item.context.round),

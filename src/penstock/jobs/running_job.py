@@ -153,6 +153,8 @@ class RunningJob:
             self._runtime.writer.update_job(self.job_id, **runner.job_fields())
             await self._runtime.writer.flush()
             return
+        if runner.setup_failed:
+            runner.error = f"{runner.error} Put this right, then resume the job."
         await save_outcome(self._runtime, self._job, runner, status, time.time())
         logger.info("Job %d is %s", self.job_id, status)
 

@@ -17,8 +17,16 @@ from typing import Any
 
 from penstock import llm
 from penstock.entities import JobStatus, Usage
-from penstock.errors import BadInputError
 from penstock.jobs.options import JobOptions, RunOptions
+from penstock.jobs.output_files import find_output_files, lock_files, refuse_inputs
+from penstock.jobs.output_owner import (
+    Identities,
+    find_own_files,
+    join_identities,
+    list_inputs,
+    refuse_unknown_files,
+    save_identities,
+)
 from penstock.jobs.progress import Progress
 from penstock.jobs.record_files import RecordFiles
 from penstock.jobs.resume import resume_job, save_outcome
@@ -62,6 +70,8 @@ class RunReport:
     """How many model calls this run paid for."""
     journal_hits: int = 0
     """How many finished calls this run took from the journal."""
+    advice: str | None = None
+    """How to make the records that are missing or failed; None when there are none."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -79,6 +89,7 @@ class RunReport:
             "output": str(self.output) if self.output else None,
             "failed_output": str(self.failed_output) if self.failed_output else None,
             "error": self.error,
+            "advice": self.advice,
         }
 
 
@@ -117,7 +128,7 @@ class Run:
             flusher.cancel()
             try:
                 if self._files is not None:
-                    self._files.close()
+                    await self._close_files(self._files)
             finally:
                 await save_outcome(self._runtime, self.job, self._runner, status, time.time())
         return self._report(status, time.monotonic() - started)
@@ -142,12 +153,32 @@ class Run:
             seconds=seconds,
             model=self.model,
             output=self._files.accepted.path if self._files else None,
-            failed_output=self._files.failed_path if self._files and progress.failed else None,
+            failed_output=self._files.failed_output if self._files and progress.failed else None,
             error=self._runner.error,
             new=progress.made,
             calls=usage.llm_calls - self._usage_before.llm_calls - hits,
             journal_hits=hits,
+            advice=self._advise(),
         )
+
+    def _advise(self) -> str | None:
+        advice = []
+        if self._runner.setup_failed:
+            advice.append("Put this right, then start the same run again: it continues.")
+        if failed := self.progress.failed:
+            records = "the failed record" if failed == 1 else f"the {failed} failed records"
+            advice.append(f"Start the same run again with --retry-failed to make {records} again.")
+        return " ".join(advice) or None
+
+    async def _close_files(self, files: RecordFiles) -> None:
+        """Complete the files; what identifies them is saved first, since a kill may come at any moment."""
+        writing = files.describe()
+        complete = files.finish()
+        await save_identities(
+            self._runtime, self.job, {name: [*writing[name], *complete[name]] for name in writing}
+        )
+        files.close()
+        await save_identities(self._runtime, self.job, complete)
 
     async def _flush_regularly(self) -> None:
         """Let readers of the output files see what has finished."""
@@ -163,38 +194,55 @@ async def open_run(
     options: RunOptions | None = None,
     *,
     settings: Settings | None = None,
+    inputs: Iterable[str | Path] = (),
 ) -> AsyncIterator[Run]:
-    """Prepare a run: database, lock on the job, journal, client, files.
+    """Prepare a run: locks on its files and its job, database, journal, client.
 
-    Raises ConflictError when another process is working on the same run, and BadInputError when the output
-    file exists and was not written by a run.
+    ``inputs`` are files that the run reads besides the seeds, such as the pipeline's. Raises ConflictError
+    when another process is working on the same run or writes the same file, and BadInputError when an output
+    file is read by the run, or holds something that no run has written.
     """
     options = options or RunOptions()
     settings = _with_concurrency(settings or get_settings(), options)
-    async with open_runtime(settings) as runtime:
-        job = await _find_or_create_job(runtime.storage, pipeline, seeds, options, settings)
+    outputs = find_output_files(options.output) if options.output else None
+    if outputs is not None:
+        refuse_inputs(outputs, [*list_inputs(seeds, settings), *map(Path, inputs)])
+        refuse_unknown_files(outputs, options, settings)
+    async with lock_files(outputs), open_runtime(settings) as runtime:
+        job, own = await _find_or_create_job(runtime.storage, pipeline, seeds, options, settings)
         async with lock_job(runtime.storage, job.id):
-            files = RecordFiles(options.output) if options.output else None
-            job_options = JobOptions(
-                concurrency=options.concurrency,
-                mode=options.mode,
-                retry_failed=options.retry_failed,
-                limit=options.limit,
-                on_existing_record=files.append_existing if files else None,
-                on_new_record=files.append_new if files else None,
-            )
-            runner = await resume_job(runtime, job, pipeline, job_options, total=seeds.total)
-            yield Run(
-                name=pipeline.name,
-                job=job,
-                progress=runner.progress,
-                client=runtime.client,
-                model=settings.default_model,
-                _runner=runner,
-                _seeds=seeds,
-                _files=files,
-                _runtime=runtime,
-            )
+            files = _open_files(options, own)
+            try:
+                job_options = _to_job_options(options, files)
+                runner = await resume_job(runtime, job, pipeline, job_options, total=seeds.total)
+                if files is not None:
+                    await save_identities(runtime, job, join_identities(own, files.describe()))
+                    files.publish()
+                yield Run(
+                    name=pipeline.name,
+                    job=job,
+                    progress=runner.progress,
+                    client=runtime.client,
+                    model=settings.default_model,
+                    _runner=runner,
+                    _seeds=seeds,
+                    _files=files,
+                    _runtime=runtime,
+                )
+            finally:
+                if files is not None:
+                    files.abandon()
+
+
+def _to_job_options(options: RunOptions, files: RecordFiles | None) -> JobOptions:
+    return JobOptions(
+        concurrency=options.concurrency,
+        mode=options.mode,
+        retry_failed=options.retry_failed,
+        limit=options.limit,
+        on_existing_record=files.append_existing if files else None,
+        on_new_record=files.append_new if files else None,
+    )
 
 
 async def run(
@@ -213,6 +261,7 @@ async def run(
     Raises DefinitionError, BadInputError, ConflictError or StorageError. A record that fails is no error:
     the report counts it.
     """
+    inputs = [pipeline] if isinstance(pipeline, str | Path) else []
     if isinstance(pipeline, str | Path):
         pipeline = Pipeline.load(pipeline)
     elif isinstance(pipeline, Mapping):
@@ -222,23 +271,23 @@ async def run(
     elif not isinstance(seeds, SeedSource):
         seeds = SeedSource.from_data([_to_seed(seed) for seed in seeds])
     chosen = RunOptions(output=Path(output) if output else None, **options)
-    async with open_run(pipeline, seeds, chosen) as prepared:
+    async with open_run(pipeline, seeds, chosen, inputs=inputs) as prepared:
         return await prepared.process()
 
 
 async def _find_or_create_job(
     storage: Storage, pipeline: Pipeline, seeds: SeedSource, options: RunOptions, settings: Settings
-) -> Job:
+) -> tuple[Job, Identities]:
+    """The job of this run, and those of its files that a run has written."""
     definition = pipeline.to_dict()
-    output = str(options.output.resolve()) if options.output else ""
+    output = _output_key(options.output)
     key = _run_key(definition, seeds.digest, settings.default_model, output)
     fresh = options.mode is llm.JournalMode.FRESH
     async with storage.session() as session:
+        own = await find_own_files(session, options, output, settings)
         found = await jobs.find_job(session, key)
         if found is not None and not fresh:
-            return found
-        if options.output is not None and not options.overwrite:
-            await _refuse_foreign_file(session, options.output)
+            return found, own
         pipeline_id = await _find_or_save_pipeline(session, pipeline.name, definition)
         job_id = await jobs.create_job(
             session,
@@ -249,7 +298,12 @@ async def _find_or_create_job(
             source={"seeds": seeds.name, "digest": seeds.digest},
             options={"output": output, "model": settings.default_model, "origin": ORIGIN},
         )
-        return await jobs.get_job(session, job_id)
+        return await jobs.get_job(session, job_id), own
+
+
+def _output_key(output: Path | None) -> str:
+    """The output as it identifies a run."""
+    return str(output.resolve()) if output is not None else ""
 
 
 async def _find_or_save_pipeline(session: Session, name: str, definition: dict[str, Any]) -> int:
@@ -260,14 +314,8 @@ async def _find_or_save_pipeline(session: Session, name: str, definition: dict[s
     return await pipelines.save_pipeline(session, name, definition)
 
 
-async def _refuse_foreign_file(session: Session, output: Path) -> None:
-    if not output.exists() or output.stat().st_size == 0:
-        return
-    if await jobs.find_job_by_output(session, str(output.resolve())) is None:
-        raise BadInputError(
-            f"{output} exists and was not written by a run; choose another name, or use --overwrite.",
-            detail={"output": str(output)},
-        )
+def _open_files(options: RunOptions, own: Identities) -> RecordFiles | None:
+    return RecordFiles(options.output, owns_failed="failed" in own) if options.output else None
 
 
 def _run_key(definition: dict[str, Any], digest: str, model: str, output: str) -> str:

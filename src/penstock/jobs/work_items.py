@@ -111,18 +111,17 @@ class WorkItems:
             return True
 
     def _prepare_one(self) -> bool:
-        for identity, metadata in self._identities:
+        for identity, metadata, sample in self._identities:
             if not self._is_within_limit():
                 return False
             if self._is_to_be_made(identity):
-                self._add(identity, metadata, Child(snapshot(dict(metadata))))
+                self._add(identity, metadata, sample, Child(snapshot(dict(metadata))))
                 return True
             self._skip(identity, 1.0)
         return False
 
-    async def _split(self, identity: RecordId, metadata: Mapping[str, Any]) -> None:
+    async def _split(self, identity: RecordId, metadata: Mapping[str, Any], sample: llm.Sample) -> None:
         """Let the multiplier make the children of one seed."""
-        sample = llm.Sample(llm.seed_digest(metadata), identity.repetition)
         context = RunContext(sample=sample, journal=self._journal, mode=self._mode)
         count = self._progress.steps[0]
         count.started += 1
@@ -135,7 +134,7 @@ class WorkItems:
                 self._skip(identity, 1.0)
                 return
             failure = self._pipeline.fail(metadata, error, context.usage)
-            self._add(identity, metadata, Child(failure.result), failure=failure)
+            self._add(identity, metadata, sample, Child(failure.result), failure=failure)
             return
         count.finished += 1
         if not children:
@@ -145,7 +144,7 @@ class WorkItems:
             if not self._is_within_limit():
                 return
             if self._is_to_be_made(own):
-                self._add(own, metadata, child, share=1.0 / len(children))
+                self._add(own, metadata, sample, child, share=1.0 / len(children))
             else:
                 self._skip(own, 1.0 / len(children))
 
@@ -172,13 +171,14 @@ class WorkItems:
         self,
         identity: RecordId,
         metadata: Mapping[str, Any],
+        sample: llm.Sample,
         child: Child,
         *,
         share: float = 1.0,
         failure: ExecutionResult | None = None,
     ) -> None:
         context = RunContext(
-            sample=llm.Sample(llm.seed_digest(metadata), identity.repetition, identity.child),
+            sample=sample._replace(child=identity.child),
             journal=self._journal,
             mode=self._mode,
             on_step=self._progress.count_step,
@@ -190,7 +190,11 @@ class WorkItems:
         self.ready.append(WorkItem(identity, metadata, child, context, share, failure))
 
 
-def _list_identities(seeds: Iterable[Seed]) -> Iterator[tuple[RecordId, Mapping[str, Any]]]:
+def _list_identities(seeds: Iterable[Seed]) -> Iterator[tuple[RecordId, Mapping[str, Any], llm.Sample]]:
+    """The identity of each record without children, its seed's variables, and which sample it is."""
+    numbers = llm.SampleNumbers()
     for index, seed in enumerate(seeds):
+        first = numbers.take(seed.metadata, seed.repetitions)
         for repetition in range(seed.repetitions):
-            yield RecordId(index, repetition), seed.metadata
+            sample = first._replace(repetition=first.repetition + repetition)
+            yield RecordId(index, repetition), seed.metadata, sample

@@ -6,6 +6,7 @@ context around them (``use_call_context``), which says what sample the calls bel
 used.
 """
 
+from penstock.llm.backlog import Waiting
 from penstock.llm.call_context import (
     CallContext,
     Sample,
@@ -16,6 +17,7 @@ from penstock.llm.call_context import (
 from penstock.llm.client import Client, complete, current_client, use_client
 from penstock.llm.completion import Completion
 from penstock.llm.journal import Journal, JournalMode, MemoryJournal
+from penstock.llm.samples import SampleNumbers
 from penstock.llm.structured_output import accepts
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "JournalMode",
     "MemoryJournal",
     "Sample",
+    "SampleNumbers",
+    "Waiting",
     "accepts",
     "complete",
     "current_call_context",

@@ -150,19 +150,23 @@ class Call:
         self._unread = 0
 
     async def _send(self, request: dict[str, Any]) -> tuple[Answer, int]:
-        endpoint = self.endpoint
+        endpoint, backlog = self.endpoint, self.endpoint.backlog
         self._sent = request
-        return await send_with_retries(
-            self._send_once,
-            request,
-            limiter=endpoint.limiter,
-            timeouts=self.timeouts,
-            label=endpoint.label,
-        )
+        backlog.calls += 1
+        try:
+            return await send_with_retries(
+                self._send_once,
+                request,
+                limiter=endpoint.limiter,
+                timeouts=self.timeouts,
+                label=endpoint.label,
+            )
+        finally:
+            backlog.calls -= 1
 
     async def _send_once(self, request: dict[str, Any], seconds: float) -> Answer:
         try:
-            return await self.endpoint.transport.send(request, seconds)
+            return await self.endpoint.backlog.send(request, seconds)
         except Failure as failure:
             self._unread += failure.kind is Kind.UNREADABLE
             raise

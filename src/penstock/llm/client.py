@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from penstock.errors import JournalMissError
+from penstock.llm.backlog import Waiting
 from penstock.llm.call import Call
 from penstock.llm.call_context import CallContext, current_call_context
 from penstock.llm.completion import Completion
@@ -75,6 +76,13 @@ class Client:
             }
             for endpoint in self._endpoints.values()
         }
+
+    def waiting(self) -> Waiting:
+        """The calls of all models that are not at their provider, and what for."""
+        backlogs = [endpoint.backlog for endpoint in set(self._endpoints.values())]
+        sent = sum(backlog.sent for backlog in backlogs)
+        reasons = (backlog.reason for backlog in backlogs if backlog.reason is not None)
+        return Waiting(sum(backlog.calls for backlog in backlogs) - sent, sent, next(reasons, None))
 
     async def complete(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from penstock.llm.backlog import Backlog
 from penstock.llm.limiter import Limiter
 from penstock.llm.prices import FREE, Price, find_price, is_free
 from penstock.llm.providers import Route
@@ -17,6 +18,7 @@ class ModelEndpoint:
     __slots__ = (
         "_loading_price",
         "_price",
+        "backlog",
         "label",
         "limiter",
         "response_formats",
@@ -31,6 +33,7 @@ class ModelEndpoint:
         self.route = route
         self.transport = transport
         self.limiter = limiter
+        self.backlog = Backlog(transport.send)
         self.label = route.label
         self.server = server or f"{route.provider} {route.api_base}"
         """What tells this server's answers from another's in the journal's keys."""

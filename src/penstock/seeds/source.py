@@ -46,6 +46,8 @@ class SeedSource:
         self.format: SeedFormat = format
         self.digest = digest
         self.total = total
+        self.path: Path | None = None
+        """The file that is read; None for seeds in memory or from a pipe."""
         self._read = read
         self._close = close
 
@@ -97,7 +99,9 @@ def open_seeds(
         size = path.stat().st_size
         chosen = format or get_format(path.name)
         check_size(size, max_bytes, path.name)
-        return _make_source(path.name, chosen, lambda: path.open("rb"), size)
+        opened = _make_source(path.name, chosen, lambda: path.open("rb"), size)
+        opened.path = path
+        return opened
     except FileNotFoundError as error:
         raise BadInputError(f"There is no seed file {path}.", {"file": str(path)}) from error
     except OSError as error:

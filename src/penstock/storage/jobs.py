@@ -67,10 +67,14 @@ async def find_job(session: Session, run_key: str) -> Job | None:
 
 async def find_job_by_output(session: Session, output: str) -> Job | None:
     """The newest job whose records go to the file ``output``, or None."""
-    named = jobs.c.options.contains(f'"output":{to_json(output)}', autoescape=True)
-    query = select(jobs).where(named).order_by(jobs.c.id.desc()).limit(1)
-    row = await session.fetch_first(query)
-    return _to_job(row) if row else None
+    return next(iter(await list_jobs_by_output(session, output, limit=1)), None)
+
+
+async def list_jobs_by_output(session: Session, output: str, limit: int | None = None) -> list[Job]:
+    """The jobs whose records go to the file ``output``, the newest first."""
+    named = jobs.c.options.contains(f'"output":{to_json(output).strip()}', autoescape=True)
+    query = select(jobs).where(named).order_by(jobs.c.id.desc()).limit(limit)
+    return [_to_job(row) for row in await session.fetch_all(query)]
 
 
 async def list_jobs(

@@ -25,17 +25,18 @@ async def run_seeds(
     """
     if concurrency < 1:
         raise BadInputError(f"concurrency is {concurrency}; give 1 or more.")
+    numbers = llm.SampleNumbers()
     samples = [
-        (variables, repetition)
+        (variables, first._replace(repetition=first.repetition + repetition))
         for variables, repetitions in map(split_seed, seeds)
+        for first in (numbers.take(variables, repetitions),)
         for repetition in range(repetitions)
     ]
     results: list[list[ExecutionResult]] = [[] for _ in samples]
     waiting = iter(enumerate(samples))
 
     async def work() -> None:
-        for index, (variables, repetition) in waiting:
-            sample = llm.Sample(llm.seed_digest(variables), repetition)
+        for index, (variables, sample) in waiting:
             context = RunContext(sample=sample, journal=journal)
             results[index] = [result async for result in stream(variables, context)]
 
