@@ -58,7 +58,7 @@ class Call:
             answer.output_tokens,
             answer.cached_tokens,
             1,
-            None if price is None else price.cost(*answer[2:]),
+            None if price is None else price.cost(*answer[2:5]),
             start_time,
             time(),
         )

@@ -30,14 +30,18 @@ async def send_with_retries(
     retries = rate_limits = 0
     spent = 0.0
     while True:
-        if not limiter.try_acquire():
-            await limiter.acquire()
+        permit = limiter.try_acquire() or await limiter.acquire()
         sent_at = limiter.clock()
         try:
             answer = await send(request, min(timeouts.request, timeouts.call - spent))
-            limiter.on_answer()
+            limiter.on_answer(sent_at)
+            if answer.quotas:
+                tokens = answer.input_tokens + answer.output_tokens
+                limiter.on_quotas(permit, sent_at, answer.quotas, tokens)
             return answer, retries
         except Failure as failure:
+            if failure.quotas:
+                limiter.on_quotas(permit, sent_at, failure.quotas)
             if failure.kind is Kind.REFUSED:
                 raise _to_refusal(failure, label) from failure
             retries += 1
@@ -54,7 +58,7 @@ async def send_with_retries(
                     raise _to_unavailable(failure, label, retries) from failure
             logger.debug("%s: %s; retrying in %.2f s", label, failure.text, wait)
         finally:
-            limiter.release()  # other calls can use the permit while this one waits
+            limiter.release(permit)  # other calls can use the permit while this one waits
         await asyncio.sleep(wait)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
+from penstock.llm.quotas import Quota
+
 
 class Answer(NamedTuple):
     """What a provider answered; ``cached_tokens`` is the part of ``input_tokens`` that it had cached."""
@@ -16,6 +18,8 @@ class Answer(NamedTuple):
     input_tokens: int
     output_tokens: int
     cached_tokens: int
+    quotas: tuple[Quota, ...] = ()
+    """What the provider said that it still accepts."""
 
 
 class Kind(Enum):
@@ -43,6 +47,7 @@ class Failure(Exception):  # noqa: N818  a result that stays inside this package
     status: int | None = None
     body: str = ""
     retry_after: float | None = None
+    quotas: tuple[Quota, ...] = ()
 
     def __str__(self) -> str:
         return self.text
