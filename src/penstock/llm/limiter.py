@@ -24,6 +24,7 @@ _FORGET_AFTER = 100
 _LATE_FACTOR = 3.0
 _LATE_SECONDS = 1.0
 """A request that takes longer than this, and than three times the slow answers, holds no place of the limit."""
+_SOON = 1e-4
 _SPARE = 1.25
 """Requests in flight, over those that the accepted rate needs."""
 
@@ -116,7 +117,7 @@ class Limiter:
         now = self.clock()
         if sent_at is not None:
             self._measure(now - sent_at)
-            self._pace.on_answer(sent_at)
+            self._pace.on_answer(sent_at, now)
         self._count(0.0)
         if self.limit < self.maximum and len(self._started) >= int(self.limit):
             step = max(1.0, now - self._shrunk_at)
@@ -133,16 +134,18 @@ class Limiter:
         if self._pace.on_refusal(sent_at, now, max(0, len(self._started) - 1)):
             needed = (self._pace.rate or 0.0) * self._latency * _SPARE + 1.0
             self._shrink(sent_at, _RATE_LIMIT_FACTOR, needed)
-            if self._pace.nothing_accepted:
-                self.hold(retry_after or 0.0)
+        if retry_after and self._pace.rate is not None and self._pace.is_exhausted:
+            self.hold(retry_after)
 
     def hold(self, seconds: float) -> None:
         """Give no permit for so long."""
         self._resumes_at = max(self._resumes_at, self.clock() + seconds)
+        self._pace.hold(self._resumes_at)
 
     def on_error(self, sent_at: float) -> None:
         """Take into account that the provider failed or did not answer; many failures shrink the limit."""
         self._count(1.0)
+        self._pace.on_answer(sent_at, self.clock())
         if is_large_share(self._errors, self._outcomes + max(0, len(self._started) - 1), _ERROR_SHARE):
             self._shrink(sent_at, _ERROR_FACTOR, 1.0)
 
@@ -167,6 +170,7 @@ class Limiter:
             return
         self._variation += 0.25 * (abs(seconds - self._latency) - self._variation)
         self._latency += 0.125 * (seconds - self._latency)
+        self._pace.latency = self._latency
 
     def _shrink(self, sent_at: float, factor: float, least: float) -> None:
         if sent_at >= self._shrunk_at:  # an earlier request says nothing about the present limit
@@ -176,7 +180,8 @@ class Limiter:
 
     def _wait(self, now: float) -> float:
         """Seconds until a permit may be free; 0 when there is one."""
-        held = max(self._resumes_at - now, self._pace.wait(now), self._quotas.wait(now, self._sent + 1), 0.0)
+        held = max(self._resumes_at - now, self._pace.wait(now), self._quotas.wait(now, self._sent + 1))
+        held = 0.0 if held < _SOON else held  # event loops round time
         if len(self._started) < int(self.limit) and self.in_flight < self.maximum:
             return held
         return max(held, self._set_late_aside(now))

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from penstock.llm.transports.base import Failure, Kind
+from penstock.llm.transports.quota_headers import read_quotas
 
 LONGEST_BODY = 2000
 """Characters of an error body that are kept."""
@@ -31,7 +32,7 @@ def failure_from_status(status: int, body: str, headers: Mapping[str, str]) -> F
     text = f"{status}: {message[:_LONGEST_MESSAGE]}"
     body = body[:LONGEST_BODY]
     if status == 429 and not is_quota_spent(error):
-        return Failure(Kind.RATE_LIMITED, text, status, body, read_retry_after(headers))
+        return Failure(Kind.RATE_LIMITED, text, status, body, read_retry_after(headers), read_quotas(headers))
     if status >= 500 or status in _TRANSIENT_STATUSES:
         return Failure(Kind.TRANSIENT, text, status, body, read_retry_after(headers))
     return Failure(Kind.REFUSED, text, status, body)

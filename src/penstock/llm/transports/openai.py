@@ -20,6 +20,8 @@ from penstock.llm.transports.http_client import (
 )
 from penstock.llm.transports.http_pool import HttpPool
 from penstock.llm.transports.proxy import find_proxy
+from penstock.llm.transports.quota_headers import read_quotas
+from penstock.llm.transports.tls import tls_context
 from penstock.redaction import redact
 from penstock.settings import Settings
 
@@ -51,7 +53,9 @@ class OpenAITransport:
         except OSError as error:
             raise self._to_failure(error, seconds) from error
         if reply.status == 200:
-            return self._read_answer(reply.body)
+            answer = self._read_answer(reply.body)
+            quotas = read_quotas(reply.headers)
+            return answer._replace(quotas=quotas) if quotas else answer
         text = redact(reply.body.decode("utf-8", "replace"), self._secret)
         if reply.status == 400 and self._learn_dialect(text, request):
             return await self.send(request, seconds)
@@ -114,14 +118,14 @@ def open_openai_transport(route: Route, settings: Settings) -> OpenAITransport:
 
 
 def _open_client(url: str, headers: dict[str, str], settings: Settings) -> HttpClient:
-    if settings.llm_transport == "pool":
-        return HttpPool(url, headers)
-    proxy = find_proxy(url, settings)
-    if proxy is None and settings.llm_transport == "auto":
-        return HttpPool(url, headers)
+    proxy = None if settings.llm_transport == "pool" else find_proxy(url, settings)
+    secure = url.startswith("https:") or (proxy or "").startswith("https:")
+    tls = tls_context(settings) if secure else None
+    if settings.llm_transport == "pool" or (proxy is None and settings.llm_transport == "auto"):
+        return HttpPool(url, headers, tls)
     from penstock.llm.transports.aiohttp_pool import AiohttpPool
 
-    return AiohttpPool(url, headers, proxy)
+    return AiohttpPool(url, headers, proxy, tls)
 
 
 def read_answer(body: Any) -> Answer:
