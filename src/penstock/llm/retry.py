@@ -48,7 +48,7 @@ async def send_with_retries(
             if failure.kind is Kind.RATE_LIMITED:
                 rate_limits += 1
                 limiter.on_rate_limit(sent_at, failure.retry_after)
-                wait = 0.0 if failure.retry_after else _back_off(rate_limits)
+                wait = failure.retry_after or _back_off(rate_limits)
             else:
                 limiter.on_error(sent_at)
                 wait = max(failure.retry_after or 0.0, _back_off(retries - rate_limits))
