@@ -13,8 +13,6 @@ from penstock.llm.retry import send_with_retries
 from penstock.llm.transports.base import Answer, Failure, Kind, Timeouts
 
 Clock = Callable[[], float]
-Fault = Callable[[], Failure | None]
-"""Draws the failure of a request, or None."""
 
 
 class TokenBucket:
@@ -34,6 +32,11 @@ class TokenBucket:
             return False
         self._level -= 1.0
         return True
+
+    def change(self, rate: float) -> None:
+        """Accept so many requests a second from now on."""
+        self._refill()
+        self.rate = self.burst = rate
 
     def quotas(self) -> tuple[Quota, ...]:
         """The bucket as OpenAI's headers describe it."""
