@@ -95,7 +95,9 @@ class Provider:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            return await self._answer()
+            return await asyncio.wait_for(self._answer(), seconds)
+        except TimeoutError as error:
+            raise Failure(Kind.TRANSIENT, "no answer") from error
         finally:
             self.in_flight -= 1
 

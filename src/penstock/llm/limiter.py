@@ -24,6 +24,9 @@ _FORGET_AFTER = 100
 _LATE_FACTOR = 3.0
 _LATE_SECONDS = 1.0
 """A request that takes longer than this, and than three times the slow answers, holds no place of the limit."""
+_SHORTEST_PATIENCE = 10.0
+_LOST_FACTOR = 10.0
+_ENOUGH_ANSWERS = 50
 _SOON = 1e-4
 _SPARE = 1.25
 """Requests in flight, over those that the accepted rate needs."""
@@ -37,8 +40,24 @@ class Limiter:
     """
 
     __slots__ = (
-        "_errors", "_latency", "_late", "_outcomes", "_pace", "_quotas", "_resumes_at", "_sent", "_shrunk_at",
-        "_started", "_timer", "_timer_at", "_variation", "_waiting", "answers", "clock", "limit", "maximum",
+        "_errors",
+        "_late",
+        "_latency",
+        "_outcomes",
+        "_pace",
+        "_quotas",
+        "_resumes_at",
+        "_sent",
+        "_shrunk_at",
+        "_started",
+        "_timer",
+        "_timer_at",
+        "_variation",
+        "_waiting",
+        "answers",
+        "clock",
+        "limit",
+        "maximum",
     )  # fmt: skip
 
     def __init__(self, maximum: int, clock: Callable[[], float] = monotonic) -> None:
@@ -80,6 +99,20 @@ class Limiter:
     def rate(self) -> float | None:
         """Requests a second that the provider is sent at most; None for no limit."""
         return self._pace.rate
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a request is probably lost: many times longer than answers take.
+
+        Infinite until enough answers are known.
+        """
+        if self.answers < _ENOUGH_ANSWERS:
+            return float("inf")
+        return max(_SHORTEST_PATIENCE, _LOST_FACTOR * self._late_after)
+
+    @property
+    def _late_after(self) -> float:
+        return max(_LATE_SECONDS, _LATE_FACTOR * (self._latency + 4.0 * self._variation))
 
     def try_acquire(self) -> int:
         """A permit if one is free and nobody waits for it, else 0."""
@@ -142,8 +175,13 @@ class Limiter:
         self._resumes_at = max(self._resumes_at, self.clock() + seconds)
         self._pace.hold(self._resumes_at)
 
-    def on_error(self, sent_at: float) -> None:
-        """Take into account that the provider failed or did not answer; many failures shrink the limit."""
+    def on_error(self, sent_at: float, *, given_up: bool = False) -> None:
+        """Take into account that the provider failed or did not answer; many failures shrink the limit.
+
+        ``given_up``: nothing came within ``patience``, which therefore becomes longer for a while.
+        """
+        if given_up:
+            self._measure(self.clock() - sent_at)
         self._count(1.0)
         self._pace.on_answer(sent_at, self.clock())
         if is_large_share(self._errors, self._outcomes + max(0, len(self._started) - 1), _ERROR_SHARE):
@@ -191,11 +229,14 @@ class Limiter:
 
         Returns the seconds until a place is free, infinite when only an answer can free one.
         """
-        if not self._latency or len(self._late) >= int(self.limit) or self.in_flight >= self.maximum:
+        if (
+            not self._latency
+            or len(self._late) >= max(int(self.limit), self.maximum // 2)
+            or self.in_flight >= self.maximum
+        ):
             return float("inf")
-        late = max(_LATE_SECONDS, _LATE_FACTOR * (self._latency + 4.0 * self._variation))
         permit, started = next(iter(self._started.items()))
-        if (left := started + late - now) > 0.0:
+        if (left := started + self._late_after - now) > _SOON:
             return left
         del self._started[permit]
         self._late.add(permit)

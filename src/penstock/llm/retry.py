@@ -33,7 +33,8 @@ async def send_with_retries(
         permit = limiter.try_acquire() or await limiter.acquire()
         sent_at = limiter.clock()
         try:
-            answer = await send(request, min(timeouts.request, timeouts.call - spent))
+            seconds = min(timeouts.request, timeouts.call - spent, limiter.patience * 2.0**retries)
+            answer = await send(request, seconds)
             limiter.on_answer(sent_at)
             if answer.quotas:
                 tokens = answer.input_tokens + answer.output_tokens
@@ -50,7 +51,8 @@ async def send_with_retries(
                 limiter.on_rate_limit(sent_at, failure.retry_after)
                 wait = failure.retry_after or _back_off(rate_limits)
             else:
-                limiter.on_error(sent_at)
+                given_up = limiter.clock() - sent_at >= seconds < timeouts.request
+                limiter.on_error(sent_at, given_up=given_up)
                 wait = max(failure.retry_after or 0.0, _back_off(retries - rate_limits))
                 spent += limiter.clock() - sent_at + wait
                 absent = failure.kind is Kind.UNREACHABLE and not limiter.answers

@@ -7,6 +7,7 @@ the protocol and does nothing else: no retries of its own, no price list from th
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from contextlib import suppress
@@ -20,6 +21,8 @@ from penstock.llm.transports.base import Answer, Failure, Kind
 from penstock.llm.transports.error_responses import LONGEST_BODY, failure_from_status
 from penstock.llm.transports.openai import read_answer
 from penstock.redaction import redact
+
+logger = logging.getLogger(__name__)
 
 _import_lock = Lock()
 _ERROR_NAMES = re.compile(r"\A(?:litellm\.)?(?:\w+(?:Error|Exception)(?:: | - ))+")
@@ -50,6 +53,8 @@ class LiteLLMTransport:
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
         if self._litellm is None:
+            if not _import_litellm.cache_info().currsize:
+                logger.warning("Loading litellm for %s; this takes some seconds, once.", self._provider)
             self._litellm = await asyncio.to_thread(_import_litellm)
         try:
             async with asyncio.timeout(seconds):

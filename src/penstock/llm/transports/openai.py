@@ -19,7 +19,7 @@ from penstock.llm.transports.http_client import (
     TooLargeAnswerError,
 )
 from penstock.llm.transports.http_pool import HttpPool
-from penstock.llm.transports.proxy import find_proxy
+from penstock.llm.transports.proxy import describe_way, find_proxy
 from penstock.llm.transports.quota_headers import read_quotas
 from penstock.llm.transports.tls import tls_context
 from penstock.redaction import redact
@@ -30,11 +30,15 @@ _MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
 
 
 class OpenAITransport:
-    """Sends requests through an HTTP client; ``secret`` is the API key, masked in every message."""
+    """Sends requests through an HTTP client.
 
-    def __init__(self, client: HttpClient, secret: str) -> None:
+    ``secret`` is the API key, masked in every message; ``way`` says how the server is reached, for errors.
+    """
+
+    def __init__(self, client: HttpClient, secret: str, way: str = "") -> None:
         self.client = client
         self._secret = secret
+        self._way = f" {way}" if way else ""
         self._dialect: dict[str, str | None] = {}
         """Parameters that this model wants under another name, or (None) not at all."""
 
@@ -70,7 +74,7 @@ class OpenAITransport:
         if isinstance(error, BrokenConnectionError):
             return Failure(Kind.TRANSIENT, redact(f"the connection broke: {error}", self._secret))
         kind = Kind.REFUSED if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
-        return Failure(kind, redact(f"no connection to {self.client.host}: {error}", self._secret))
+        return Failure(kind, redact(f"no connection to {self.client.host}{self._way}: {error}", self._secret))
 
     def _learn_dialect(self, refusal: str, request: dict[str, Any]) -> bool:
         """Whether a refusal says which parameter to rename or leave out, as those of reasoning models do."""
@@ -112,7 +116,8 @@ def open_openai_transport(route: Route, settings: Settings) -> OpenAITransport:
     if secret:
         headers["Authorization"] = f"Bearer {secret}"
     try:
-        return OpenAITransport(_open_client(route.url or "", headers, settings), secret)
+        url = route.url or ""
+        return OpenAITransport(_open_client(url, headers, settings), secret, describe_way(url, settings))
     except AddressError as error:
         raise ConfigurationError(f"The model cannot be asked: {redact(str(error), secret)}.") from error
 
