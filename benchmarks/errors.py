@@ -46,6 +46,7 @@ SCENARIOS = {
         {"rate_429": 0.05, "rate_500": 0.03, "rate_hang": 0.01, "rate_malformed": 0.01, "hang_seconds": 30},
         lambda calls: 30 + _in_flight(50, calls),
     ),
+    "none": Scenario("no errors at 200 ms", 200, {}, lambda calls: _in_flight(200, calls)),
     "isolated": Scenario("3 % 500 at 200 ms", 200, {"rate_500": 0.03}, lambda n: _in_flight(200, n)),
     "limit": Scenario(
         "60 calls a second at 50 ms", 50, {"limit_per_second": 60}, lambda calls: max(calls - 60, 0) / 60
@@ -106,7 +107,8 @@ def _measure(scenario: Scenario, column: Column, rows: int) -> tuple[float, floa
             raise BenchmarkError(f"{correct} of {rows} rows are correct")
         statuses = mock.ask("GET", "/stats")["statuses"]
         print(
-            f"{scenario.title}, {column.name}: {measured.seconds:.1f} s, {correct} of {rows} rows, {statuses}",
+            f"{scenario.title}, {column.name}: {measured.seconds:.1f} s, {correct} of {rows} rows, "
+            f"{statuses}",
             file=sys.stderr,
         )
         return measured.seconds, statuses.get("429", 0) / max(measured.calls, 1)

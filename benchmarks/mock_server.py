@@ -158,7 +158,8 @@ class Provider:
         rate = self._refill()
         reset = round((rate - self._level) / rate * 1000)
         return (
-            f"x-ratelimit-limit-requests: {rate:.0f}\r\nx-ratelimit-remaining-requests: {int(self._level)}\r\n"
+            f"x-ratelimit-limit-requests: {rate:.0f}\r\n"
+            f"x-ratelimit-remaining-requests: {int(self._level)}\r\n"
             f"x-ratelimit-reset-requests: {reset}ms\r\n"
         ).encode()
 

@@ -1,4 +1,4 @@
-"""A whole run against a provider with limits and faults, in virtual time: how long it takes, what is refused."""
+"""A whole run against a provider with limits and faults, in virtual time: its time and its refusals."""
 
 from __future__ import annotations
 

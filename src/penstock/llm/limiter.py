@@ -1,7 +1,7 @@
 """How many requests one provider and model gets at once, and how fast.
 
-The limit starts at the most that the settings allow. It shrinks when the provider refuses a large share of the
-requests (429) or fails to answer a large share of them, and grows again while answers come. A rate
+The limit starts at the most that the settings allow. It shrinks when the provider refuses a large share of
+the requests (429) or fails to answer a large share of them, and grows again while answers come. A rate
 (``pacing``) and what the provider itself says in its headers (``quotas``) limit the requests as well.
 ``docs/decisions/limiter-adapts.md`` gives the reasons and the figures.
 """
@@ -23,7 +23,7 @@ _ERROR_SHARE = 0.2
 _FORGET_AFTER = 100
 _LATE_FACTOR = 3.0
 _LATE_SECONDS = 1.0
-"""A request that takes longer than this, and than three times the slow answers, holds no place of the limit."""
+"""A request that takes longer, and three times longer than slow answers, holds no place of the limit."""
 _SHORTEST_PATIENCE = 10.0
 _LOST_FACTOR = 10.0
 _ENOUGH_ANSWERS = 50

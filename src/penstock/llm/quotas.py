@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 _TOKENS_WEIGHT = 0.1
-_SAME_END = 0.1
-"""How much the end of a period may move, as a share of the time to it, and still be the same end."""
+_TELLING_SHARE = 0.1
+"""How much of a quota must be used up to see whether it comes back evenly or all at once."""
 _LEAST_SECONDS = 0.001
 
 
@@ -31,23 +31,28 @@ class Quota(NamedTuple):
 class _Known:
     """A quota as it is known: what remained after the request ``permit``, and how it comes back."""
 
-    __slots__ = ("at", "ends_at", "fixed", "limit", "permit", "rate", "remaining")
+    __slots__ = ("at", "ends_at", "first", "fixed", "permit", "rate", "remaining")
 
     def __init__(self) -> None:
         self.permit = 0
-        self.at = self.ends_at = self.limit = self.remaining = self.rate = 0.0
+        self.at = self.ends_at = self.remaining = self.rate = 0.0
+        self.first = (0.0, 0.0)
+        """What remained when it last rose, and the end at that time."""
         self.fixed = False
         """Whether all comes back at ``ends_at``, rather than a little all the time."""
 
     def update(self, permit: int, at: float, quota: Quota) -> None:
         if permit <= self.permit:  # answered out of order
             return
-        ends_at = at + quota.reset
-        if self.permit and quota.remaining < self.remaining and at < self.ends_at:
-            self.fixed = abs(ends_at - self.ends_at) <= _SAME_END * min(quota.reset, self.ends_at - at)
-        self.permit, self.at, self.ends_at = permit, at, ends_at
-        self.limit, self.remaining = quota.limit, quota.remaining
+        self.ends_at = at + quota.reset
+        if quota.remaining > self.remaining or not self.permit:
+            self.first = (quota.remaining, self.ends_at)
+        self.permit, self.at, self.remaining = permit, at, quota.remaining
         self.rate = max(quota.limit - quota.remaining, 1.0) / max(quota.reset, _LEAST_SECONDS)
+        used = self.first[0] - quota.remaining
+        if used >= max(_TELLING_SHARE * quota.limit, 1.0):
+            # What comes back evenly is complete the later, the more is used.
+            self.fixed = self.ends_at - self.first[1] < 0.5 * used / self.rate
 
     def wait(self, now: float, permit: int, cost: float) -> float:
         missing = (permit - self.permit) * cost - self.remaining

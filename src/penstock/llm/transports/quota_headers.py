@@ -23,7 +23,7 @@ _MILLISECONDS_IN_EPOCH = 1e12
 
 
 def read_quotas(headers: Mapping[str, str]) -> tuple[Quota, ...]:
-    """The quotas of which limit, remainder and reset are all named; names in ``headers`` are in lower case."""
+    """The quotas of which limit, remainder and reset are named; names in ``headers`` are in lower case."""
     found: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
         if "ratelimit-" in name and (match := _NAME.match(name)):
@@ -51,12 +51,12 @@ def read_duration(text: str) -> float | None:
     1970 are understood.
     """
     text = text.strip().lower()
-    if parts := _DURATION.findall(text):
-        if "".join(number + unit for number, unit in parts) == text:
-            return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    parts = _DURATION.findall(text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
     try:
         if "t" in text:
-            date = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
+            date = datetime.fromisoformat(text.upper())
             return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
         seconds = float(text)
     except ValueError:
