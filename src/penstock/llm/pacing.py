@@ -51,8 +51,8 @@ class Pace:
 
     __slots__ = (
         "_accepted", "_accepted_since", "_cut_at", "_doubling", "_first_refusal", "_first_sent",
-        "_grows_from", "_in_a_row", "_known", "_next_at", "_noise", "_refused", "_searching", "_settles_at", "_since",
-        "latency", "rate",
+        "_grows_from", "_in_a_row", "_known", "_next_at", "_noise", "_refused", "_searching",
+        "_settles_at", "_since", "latency", "rate",
     )  # fmt: skip
 
     def __init__(self) -> None:
