@@ -25,7 +25,7 @@ _LATE_FACTOR = 3.0
 _LATE_SECONDS = 1.0
 """A request that takes longer, and three times longer than slow answers, holds no place of the limit."""
 _SHORTEST_PATIENCE = 10.0
-_LOST_FACTOR = 10.0
+_LOST_FACTOR = 5.0
 _ENOUGH_ANSWERS = 50
 _SOON = 1e-4
 _SPARE = 1.25

@@ -33,7 +33,8 @@ async def send_with_retries(
         permit = limiter.try_acquire() or await limiter.acquire()
         sent_at = limiter.clock()
         try:
-            seconds = min(timeouts.request, timeouts.call - spent, limiter.patience * 2.0**retries)
+            patience = limiter.patience * 2.0 ** (retries - rate_limits)
+            seconds = min(timeouts.request, timeouts.call - spent, patience)
             answer = await send(request, seconds)
             limiter.on_answer(sent_at)
             if answer.quotas:
