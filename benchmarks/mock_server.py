@@ -50,11 +50,19 @@ class Behaviour:
     rate_429: float = 0.0
     rate_500: float = 0.0
     rate_hang: float = 0.0
-    """Calls that never get an answer."""
+    """Calls that get no answer."""
+    hang_seconds: float = 0.0
+    """After how long their connection is closed; 0 for never."""
     rate_malformed: float = 0.0
     """Calls whose answer ends in the middle of its JSON."""
     retry_after: float = 1.0
     """``Retry-After`` of a 429, in seconds."""
+    limit_per_second: float = 0.0
+    """Calls that are accepted in a second (a token bucket that holds as many); 0 for all."""
+    halve_after: float = 0.0
+    """Seconds from the first call after which that limit is halved; 0 for never."""
+    show_limit: bool = False
+    """Whether answers describe that limit, in OpenAI's ``x-ratelimit-*`` headers."""
     distinct: bool = False
     """Whether to count different requests."""
 
@@ -99,6 +107,8 @@ class Provider:
         self.stats = Stats(cpu_at_reset=_cpu_seconds())
         self.first = asyncio.Event()
         self._random = random.Random(seed)
+        self._level = behaviour.limit_per_second
+        self._level_at = time.monotonic()
         self._may_fail = bool(
             behaviour.rate_429 or behaviour.rate_500 or behaviour.rate_hang or behaviour.rate_malformed
         )
@@ -120,7 +130,38 @@ class Provider:
             self.first.set()
         if self.behaviour.distinct:
             stats.bodies.add(hash(body))
+        if self.behaviour.limit_per_second and not self._take():
+            return "429"
         return self._draw_error() if self._may_fail else None
+
+    def _refill(self) -> float:
+        """Bring the token bucket up to date; returns its rate."""
+        now, rate = time.monotonic(), self.behaviour.limit_per_second
+        after, first = self.behaviour.halve_after, self.stats.first_call
+        if after and first is not None and now - first >= after:
+            rate /= 2
+        self._level = min(rate, self._level + (now - self._level_at) * rate)
+        self._level_at = now
+        return rate
+
+    def _take(self) -> bool:
+        self._refill()
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True
+
+    def limit_headers(self) -> bytes:
+        """The token bucket as OpenAI describes it; empty unless that is wanted."""
+        if not (self.behaviour.show_limit and self.behaviour.limit_per_second):
+            return b""
+        rate = self._refill()
+        reset = round((rate - self._level) / rate * 1000)
+        return (
+            f"x-ratelimit-limit-requests: {rate:.0f}\r\n"
+            f"x-ratelimit-remaining-requests: {int(self._level)}\r\n"
+            f"x-ratelimit-reset-requests: {reset}ms\r\n"
+        ).encode()
 
     def _draw_error(self) -> str | None:
         drawn = self._random.random()
@@ -214,6 +255,8 @@ class Connection(asyncio.Protocol):
             self._busy = True
             self._provider.stats.hung += 1
             self._provider.stats.in_flight -= 1
+            if seconds := self._provider.behaviour.hang_seconds:
+                asyncio.get_running_loop().call_later(seconds, self._hang_up)
         elif self._provider.behaviour.latency:
             self._busy = True
             loop = asyncio.get_running_loop()
@@ -229,7 +272,7 @@ class Connection(asyncio.Protocol):
             return
         if error == "429":
             after = f"Retry-After: {self._provider.behaviour.retry_after:g}\r\n".encode()
-            self._write(429, _error("rate limit reached"), after)
+            self._write(429, _error("rate limit reached"), after + self._provider.limit_headers())
         elif error == "500":
             self._write(500, _error("the server failed"))
         else:
@@ -239,11 +282,15 @@ class Connection(asyncio.Protocol):
                 body = body[: len(body) // 2]
             else:
                 stats.served += 1
-            self._write(200, body)
+            self._write(200, body, self._provider.limit_headers())
         stats.last_answer = time.monotonic()
         if self._busy:
             self._busy = False
             self._read()
+
+    def _hang_up(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     async def _wait_for_first(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -299,6 +346,10 @@ def _parse_arguments() -> argparse.Namespace:
         "malformed": "get half an answer",
     }.items():
         parser.add_argument(f"--rate-{kind}", type=float, default=0.0, help=f"share of calls that {effect}")
+    parser.add_argument("--hang-seconds", type=float, default=0.0, help="before those are closed; 0: never")
+    parser.add_argument("--limit-per-second", type=float, default=0.0, help="calls accepted; 0 for all")
+    parser.add_argument("--halve-after", type=float, default=0.0, help="seconds until that limit is halved")
+    parser.add_argument("--show-limit", type=float, default=0, help="1: describe that limit in headers")
     parser.add_argument("--retry-after", type=float, default=1.0, help="Retry-After of a 429, in seconds")
     parser.add_argument("--seed", type=int, default=0, help="of the errors")
     parser.add_argument("--distinct", action="store_true", help="count different requests as well")
@@ -321,6 +372,10 @@ def main() -> None:
         rate_hang=arguments.rate_hang,
         rate_malformed=arguments.rate_malformed,
         retry_after=arguments.retry_after,
+        hang_seconds=arguments.hang_seconds,
+        limit_per_second=arguments.limit_per_second,
+        halve_after=arguments.halve_after,
+        show_limit=bool(arguments.show_limit),
         distinct=arguments.distinct,
     )
     with contextlib.suppress(KeyboardInterrupt):

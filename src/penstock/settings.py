@@ -59,6 +59,14 @@ class Settings(BaseSettings):
     """The proxy for URLs that neither of the other two is for."""
     no_proxy: str = ""
     """Hosts that are asked without a proxy, separated by commas."""
+    ssl_cert_file: str = ""
+    """A file of trusted certificates (PEM), instead of the system's."""
+    ssl_cert_dir: str = ""
+    """A folder of trusted certificates, instead of the system's."""
+    requests_ca_bundle: str = ""
+    """A file or folder of trusted certificates, where neither of the other two is set."""
+    curl_ca_bundle: str = ""
+    """The same, where ``requests_ca_bundle`` is not set."""
     embedded_model_path: Path | None = None
 
     database_path: Path = Path("data/qa_records.db")

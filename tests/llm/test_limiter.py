@@ -32,31 +32,29 @@ def test_the_maximum_is_sent_from_the_start() -> None:
     assert fill(Limiter(256)) == 256
 
 
-def test_a_rate_limit_shrinks_the_limit_once_a_round_trip() -> None:
+def refuse(limiter: Limiter, times: int, sent_at: float, retry_after: float | None = None) -> None:
+    for _ in range(times):
+        limiter.on_rate_limit(sent_at, retry_after)
+
+
+def test_a_few_refusals_of_many_requests_change_nothing() -> None:
     limiter = Limiter(100)
     fill(limiter)
-    sent_at = monotonic()
+    refuse(limiter, 5, monotonic(), retry_after=30.0)
 
-    limiter.on_rate_limit(sent_at)
-    after_one = limiter.limit
-    limiter.on_rate_limit(sent_at)
-
-    assert after_one == limiter.limit == 60
-    limiter.on_rate_limit(monotonic())
-    assert limiter.limit < 60
+    assert limiter.limit == 100
+    assert limiter.rate is None
+    assert limiter.pause == 0
 
 
-def test_a_request_sent_at_the_time_of_the_last_shrinking_counts_again() -> None:
-    clock = SetClock()
-    limiter = Limiter(100, clock)
+def test_many_refusals_shrink_the_limit_once_a_round_trip_and_begin_a_rate() -> None:
+    limiter = Limiter(100)
     fill(limiter)
 
-    limiter.on_rate_limit(clock())
-    limiter.on_rate_limit(clock())
-    clock.now += 1.0
-    limiter.on_rate_limit(clock() - 1.5)
+    refuse(limiter, 100, monotonic())
 
-    assert limiter.limit == pytest.approx(36)
+    assert limiter.limit == 60
+    assert limiter.rate is not None
 
 
 def test_the_limit_falls_to_a_share_of_what_was_in_flight() -> None:
@@ -64,20 +62,32 @@ def test_the_limit_falls_to_a_share_of_what_was_in_flight() -> None:
     for _ in range(50):
         limiter.try_acquire()
 
-    limiter.on_rate_limit(monotonic())
+    refuse(limiter, 50, monotonic())
 
     assert limiter.limit == 30
 
 
-def test_an_error_shrinks_the_limit_slightly_and_never_below_one() -> None:
-    limiter = Limiter(10)
+def test_isolated_errors_change_nothing_and_many_shrink_the_limit_slightly() -> None:
+    limiter = Limiter(20, SetClock())
     fill(limiter)
-
-    limiter.on_error(monotonic())
-
-    assert limiter.limit == 9
     for _ in range(100):
-        limiter.on_rate_limit(monotonic())
+        limiter.on_answer(limiter.clock())
+
+    for _ in range(5):
+        limiter.on_error(limiter.clock())
+    assert limiter.limit == 20
+
+    for _ in range(30):
+        limiter.on_error(limiter.clock() - 1.0)
+    assert limiter.limit == 20 * 0.9
+
+
+def test_the_limit_never_falls_below_one() -> None:
+    limiter = Limiter(10, SetClock())
+    fill(limiter)
+    for _ in range(500):
+        limiter.on_error(limiter.clock())
+
     assert limiter.limit == 1
     assert fill(Limiter(1)) == 1
 
@@ -85,7 +95,7 @@ def test_an_error_shrinks_the_limit_slightly_and_never_below_one() -> None:
 def test_the_limit_grows_again_while_answers_come() -> None:
     limiter = Limiter(20)
     fill(limiter)
-    limiter.on_rate_limit(monotonic())
+    refuse(limiter, 20, monotonic())
 
     for _ in range(2000):
         limiter.on_answer()
@@ -101,7 +111,7 @@ def test_a_round_trip_of_answers_grows_the_limit_by_one_or_by_the_seconds_since_
     clock = SetClock()
     limiter = Limiter(100, clock)
     fill(limiter)
-    limiter.on_rate_limit(clock())
+    refuse(limiter, 100, clock() - 0.1)
     clock.now += seconds
 
     limiter.on_answer()
@@ -112,7 +122,7 @@ def test_a_round_trip_of_answers_grows_the_limit_by_one_or_by_the_seconds_since_
 def test_a_limit_that_is_just_used_up_grows() -> None:
     limiter = Limiter(10)
     fill(limiter)
-    limiter.on_rate_limit(monotonic())
+    refuse(limiter, 10, monotonic())
     while limiter.in_flight > 6:
         limiter.release()
 
@@ -124,13 +134,32 @@ def test_a_limit_that_is_just_used_up_grows() -> None:
 def test_a_limit_that_is_not_used_does_not_grow() -> None:
     limiter = Limiter(20)
     fill(limiter)
-    limiter.on_rate_limit(monotonic())
+    refuse(limiter, 20, monotonic())
     while limiter.in_flight:
         limiter.release()
 
     limiter.on_answer()
 
     assert limiter.limit == 12
+
+
+def test_a_late_request_holds_no_place_of_a_limit_that_was_learned() -> None:
+    async def story(clock: Callable[[], float]) -> None:
+        limiter = Limiter(4, clock)
+        limiter.on_answer(clock() - 0.1)
+        limiter.limit = 2.0
+        fill(limiter)
+
+        waiting = [asyncio.create_task(limiter.acquire()) for _ in range(4)]
+        await asyncio.sleep(0.5)
+        before = limiter.in_flight
+        await asyncio.sleep(60.0)
+
+        assert (before, limiter.in_flight, limiter.waiting) == (2, 4, 2)  # never more than the maximum
+        for task in waiting:
+            task.cancel()
+
+    run_in_virtual_time(story)
 
 
 async def test_permits_are_given_in_the_order_of_asking() -> None:
@@ -199,7 +228,7 @@ async def test_a_call_that_is_cancelled_before_its_permit_comes_gets_none() -> N
 async def test_a_pause_delays_every_call_and_ends() -> None:
     limiter = Limiter(4)
 
-    limiter.on_rate_limit(monotonic(), retry_after=0.05)
+    limiter.hold(0.05)
 
     assert not limiter.try_acquire()
     assert limiter.pause > 0
@@ -212,15 +241,15 @@ def test_the_longest_of_several_pauses_counts() -> None:
         limiter = Limiter(4, clock)
         fill(limiter)
 
-        limiter.on_rate_limit(clock(), retry_after=30.0)
-        limiter.on_rate_limit(clock() - 1.0, retry_after=29.5)
+        refuse(limiter, 4, clock(), retry_after=30.0)
+        refuse(limiter, 4, clock() - 1.0, retry_after=29.5)
         for _ in range(4):
             limiter.release()
         assert limiter.pause == 30.0
         await limiter.acquire()
 
         assert clock() == 30.0
-        assert limiter.try_acquire()
+        assert limiter.pause == 0
 
     run_in_virtual_time(story)
 
@@ -229,7 +258,7 @@ def test_after_a_pause_as_many_calls_go_on_as_the_limit_allows() -> None:
     async def story(clock: Callable[[], float]) -> None:
         limiter = Limiter(10, clock)
         fill(limiter)
-        limiter.on_rate_limit(clock(), retry_after=30.0)
+        refuse(limiter, 10, clock(), retry_after=30.0)
         for _ in range(10):
             limiter.release()
         tasks = [asyncio.create_task(limiter.acquire()) for _ in range(10)]

@@ -100,7 +100,8 @@ def test_a_rate_limit_with_retry_after_pauses_other_calls_too_and_another_failur
         unavailable = Provider(clock, failure(Kind.TRANSIENT, retry_after=45.0))
 
         await asyncio.gather(limited.ask(), _ask_a_second_later(limited))
-        assert limited.sent_at == [0.0, 45.0, 45.0]
+        assert limited.sent_at[:2] == [0.0, 45.0]
+        assert 45.0 <= limited.sent_at[2] < 46.0  # the rate begins low
         start = clock()
         await asyncio.gather(unavailable.ask(), _ask_a_second_later(unavailable))
         assert [at - start for at in unavailable.sent_at] == [0.0, 1.0, 45.0]
@@ -256,27 +257,6 @@ def test_a_call_that_waits_for_its_retry_holds_no_permit() -> None:
         assert provider.sent_at == [0.0, 1.0, 45.0]
 
     run_in_virtual_time(story)
-
-
-def test_a_rate_limit_shrinks_the_limit_more_than_another_failure() -> None:
-    async def story(clock: Clock) -> None:
-        limited = Provider(clock, failure(Kind.RATE_LIMITED))
-        failing = Provider(clock, failure(Kind.TRANSIENT))
-        for provider in (limited, failing):
-            provider.limiter = Limiter(100, clock)
-            for _ in range(99):
-                provider.limiter.try_acquire()
-            asyncio.get_running_loop().call_later(0.6, _release_all_but_one, provider.limiter)
-            await provider.ask()
-
-        assert (int(limited.limiter.limit), int(failing.limiter.limit)) == (60, 90)
-
-    run_in_virtual_time(story)
-
-
-def _release_all_but_one(limiter: Limiter) -> None:
-    while limiter.in_flight > 1:
-        limiter.release()
 
 
 def test_retries_are_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -54,9 +54,28 @@ def _check_all(settings: Settings) -> Iterator[Diagnostic]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Diagnostic("Python", "found", version)
     yield Diagnostic("Model", "found", settings.model_line.removeprefix("Model: "))
+    yield from _check_network(settings)
     yield from _check_embedded_model(settings)
     yield asyncio.run(_check_database(settings))
     yield from _check_blocks()
+
+
+def _check_network(settings: Settings) -> Iterator[Diagnostic]:
+    """The proxy on the way to the model, and the trusted certificates, where either was set."""
+    from penstock.llm.providers import resolve
+    from penstock.llm.transports.proxy import describe_way, find_proxy
+    from penstock.llm.transports.tls import describe_certificates, tls_context
+
+    try:
+        url = resolve(None, settings).url or ""
+        if url and (way := describe_way(url, settings)):
+            find_proxy(url, settings)
+            yield Diagnostic("Proxy", "found", f"the model is reached {way}")
+        if certificates := describe_certificates(settings):
+            tls_context(settings)
+            yield Diagnostic("Certificates", "found", certificates)
+    except PipelineError as error:
+        yield Diagnostic("Network", "missing", error.message)
 
 
 def _check_embedded_model(settings: Settings) -> Iterator[Diagnostic]:

@@ -34,14 +34,20 @@ async def send_with_retries(
     retries = rate_limits = unreadable = 0
     spent = 0.0
     while True:
-        if not limiter.try_acquire():
-            await limiter.acquire()
+        permit = limiter.try_acquire() or await limiter.acquire()
         sent_at = limiter.clock()
         try:
-            answer = await send(request, min(timeouts.request, timeouts.call - spent))
-            limiter.on_answer()
+            longest = limiter.longest_request * 2.0 ** (retries - rate_limits)
+            seconds = min(timeouts.request, timeouts.call - spent, longest)
+            answer = await send(request, seconds)
+            limiter.on_answer(sent_at)
+            if answer.quotas:
+                tokens = (answer.input_tokens or 0) + (answer.output_tokens or 0)
+                limiter.on_quotas(permit, sent_at, answer.quotas, tokens)
             return answer, retries
         except Failure as failure:
+            if failure.quotas:
+                limiter.on_quotas(permit, sent_at, failure.quotas)
             if failure.kind is Kind.REFUSED:
                 raise _to_refusal(failure, label) from failure
             if failure.kind is Kind.SETUP or (failure.retry_after or 0.0) > timeouts.wait:
@@ -53,9 +59,10 @@ async def send_with_retries(
             if failure.kind is Kind.RATE_LIMITED:
                 rate_limits += 1
                 limiter.on_rate_limit(sent_at, failure.retry_after)
-                wait = 0.0 if failure.retry_after else _back_off(rate_limits)
+                wait = failure.retry_after or _back_off(rate_limits)
             else:
-                limiter.on_error(sent_at)
+                given_up = limiter.clock() - sent_at >= seconds < timeouts.request
+                limiter.on_error(sent_at, given_up=given_up)
                 wait = max(failure.retry_after or 0.0, _back_off(retries - rate_limits))
                 spent += limiter.clock() - sent_at + wait
                 absent = failure.kind is Kind.UNREACHABLE and not limiter.answers
@@ -63,7 +70,7 @@ async def send_with_retries(
                     raise _to_unavailable(failure, label, retries) from failure
             logger.debug("%s: %s; retrying in %.2f s", label, failure.text, wait)
         finally:
-            limiter.release()  # other calls can use the permit while this one waits
+            limiter.release(permit)  # other calls can use the permit while this one waits
         await asyncio.sleep(wait)
 
 

@@ -36,6 +36,8 @@ def test_closing_does_not_import_litellm() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert run.stdout == "False\n"
+
+
 def _reply(body: Any, status: int = 200) -> Reply:
     return Reply(status=status, body=body if isinstance(body, bytes) else orjson.dumps(body))
 

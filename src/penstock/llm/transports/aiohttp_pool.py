@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from io import BytesIO
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,9 @@ from penstock.llm.transports.http_client import (
 _LARGE_BODY = 2**20
 """Bytes; aiohttp asks for a file object above it, which it then sends in pieces."""
 _MOST_HEADERS = 10_000
+_LONGEST_IDLE = 60.0
+_SOON = 1.0
+"""A kept connection that the server had closed ends within these seconds of a request."""
 
 
 class AiohttpPool:
@@ -37,19 +41,27 @@ class AiohttpPool:
     when the URL or a header cannot be used.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], proxy: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        proxy: str | None = None,
+        tls_context: ssl.SSLContext | None = None,
+    ) -> None:
         address = parse_address(url)
         self.host = address.host
         self._url = URL(address.url, encoded=True)
         self._headers = {name: check_header(name, value) for name, value in headers.items()}
         self._headers["Accept-Encoding"] = "identity"
         self._proxy = proxy
+        self._tls_context = tls_context
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, body: bytes, seconds: float) -> Reply:
         """Post ``body`` and return the answer."""
         while True:
             connection = SimpleNamespace(reused=False)
+            sent_at = monotonic()
             try:
                 return await self._post(body, seconds, connection)
             except (TimeoutError, ssl.SSLError, aiohttp.ClientConnectorError):
@@ -58,7 +70,7 @@ class AiohttpPool:
                 message = f"The proxy refused to connect to {self.host}: {error.status} {error.message}"
                 return Reply(error.status, {}, message.encode())
             except (aiohttp.ClientError, OSError) as error:
-                if connection.reused and _is_closed_unused(error):
+                if connection.reused and monotonic() - sent_at < _SOON and _is_closed_unused(error):
                     continue  # the server closed a kept connection: use another one
                 if isinstance(error, BrokenConnectionError):
                     raise
@@ -72,7 +84,7 @@ class AiohttpPool:
 
     async def _post(self, body: bytes, seconds: float, connection: SimpleNamespace) -> Reply:
         if self._session is None:
-            self._session = _open_session(self._headers)
+            self._session = _open_session(self._headers, self._tls_context or ssl.create_default_context())
         async with self._session.post(
             self._url,
             data=body if len(body) < _LARGE_BODY else BytesIO(body),
@@ -86,12 +98,12 @@ class AiohttpPool:
         return Reply(response.status, headers, decompress(content, headers.get("content-encoding")))
 
 
-def _open_session(headers: Mapping[str, str]) -> aiohttp.ClientSession:
+def _open_session(headers: Mapping[str, str], tls: ssl.SSLContext) -> aiohttp.ClientSession:
     """A session without limits, cookies and decompression: the limiter and this module see to them."""
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context()),
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=_LONGEST_IDLE),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=headers,
         auto_decompress=False,

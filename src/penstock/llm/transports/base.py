@@ -8,6 +8,8 @@ from enum import Enum
 from math import inf
 from typing import Any, NamedTuple, Protocol
 
+from penstock.llm.quotas import Quota
+
 
 class Answer(NamedTuple):
     """What a provider answered; ``cached_tokens`` is the part of ``input_tokens`` that it had cached.
@@ -22,6 +24,8 @@ class Answer(NamedTuple):
     output_tokens: int | None
     cached_tokens: int | None
     thoughts: str = ""
+    quotas: tuple[Quota, ...] = ()
+    """What the provider said that it still accepts."""
 
 
 class Kind(Enum):
@@ -53,6 +57,7 @@ class Failure(Exception):  # noqa: N818  a result that stays inside this package
     status: int | None = None
     body: str = ""
     retry_after: float | None = None
+    quotas: tuple[Quota, ...] = ()
 
     def __str__(self) -> str:
         return self.text

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from penstock.llm.transports.base import Failure, Kind
+from penstock.llm.transports.quota_headers import read_quotas
 from penstock.llm.transports.refusals import is_about_format, is_about_setup, is_spent, read_delay
 from penstock.redaction import redact
 
@@ -38,7 +39,8 @@ def failure_from_status(status: int, body: str, headers: Mapping[str, str]) -> F
     if status == 429:
         retry_after = read_retry_after(headers)
         kind = Kind.SETUP if is_spent(words, retry_after) else Kind.RATE_LIMITED
-        return Failure(kind, text, status, body, retry_after or read_delay(words))
+        quotas = read_quotas(headers)
+        return Failure(kind, text, status, body, retry_after or read_delay(words), quotas)
     if is_about_setup(status, words):
         return Failure(Kind.SETUP, text, status, body)
     if is_about_format(words):

@@ -26,20 +26,28 @@ from penstock.llm.transports.http_client import (
 )
 
 _SLICE = 2**18
+_LONGEST_IDLE = 60.0
+"""Seconds; servers and routers drop older connections, some without a word."""
+_SOON = 1.0
+"""A kept connection that the server had closed ends within these seconds of a request."""
+_MOST_HANDSHAKES = 8
 
 
 class HttpPool:
     """Posts to one URL with the same headers; see ``HttpClient``.
 
-    Raises AddressError when the URL or a header cannot be used.
+    ``tls_context`` is for https:// URLs. Raises AddressError when the URL or a header cannot be used.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str], tls_context: ssl.SSLContext | None = None
+    ) -> None:
         address = parse_address(url)
         self.host = address.host
         self._port = address.port
         self._tls = address.tls
-        self._tls_context: ssl.SSLContext | None = None
+        self._tls_context = tls_context
+        self._handshakes = asyncio.Semaphore(_MOST_HANDSHAKES)
         lines = {"Host": address.authority, **headers, "Accept-Encoding": "identity"}
         head = "".join(f"{name}: {check_header(name, value)}\r\n" for name, value in lines.items())
         self._head = f"POST {address.target} HTTP/1.1\r\n{head}Content-Length: ".encode("latin-1")
@@ -54,6 +62,9 @@ class HttpPool:
             request = [head, *_slices(body)]
         while self._idle:
             connection, _ = self._idle.popitem()
+            if connection.idle_seconds > _LONGEST_IDLE:
+                self._close_idle(connection)
+                break
             reply = await connection.request(request, seconds, kept=True)
             if reply is not None:
                 return reply
@@ -61,16 +72,29 @@ class HttpPool:
             connection = await self._connect()
         return cast("Reply", await connection.request(request, seconds, kept=False))
 
+    def _close_idle(self, latest: _Connection) -> None:
+        """Close all idle connections: the one that was used last has been idle for too long."""
+        latest.close()
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
     async def close(self) -> None:
         """Close all connections; requests in flight fail with BrokenConnectionError."""
         for connection in list(self._open):
             connection.close()
 
     async def _connect(self) -> _Connection:
-        if self._tls and self._tls_context is None:
+        if not self._tls:
+            return await self._open_connection(None)
+        if self._tls_context is None:
             self._tls_context = ssl.create_default_context()
+        async with self._handshakes:  # each takes milliseconds of CPU time, in which nothing else runs
+            return await self._open_connection(self._tls_context)
+
+    async def _open_connection(self, tls: ssl.SSLContext | None) -> _Connection:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: _Connection(self._idle, self._open), self.host, self._port, ssl=self._tls_context
+            lambda: _Connection(self._idle, self._open), self.host, self._port, ssl=tls
         )
         return connection
 
@@ -86,6 +110,8 @@ class _Connection(asyncio.Protocol):
         self._reply: asyncio.Future[Reply | None] | None = None
         """Set while a request is in flight."""
         self._kept = False
+        self._used_at = self._loop.time()
+        """When its latest request was sent or answered."""
         self._writable = asyncio.Event()
         self._writable.set()
         self._reset()
@@ -96,6 +122,11 @@ class _Connection(asyncio.Protocol):
         self._chunks: list[bytes] = []
         self._size = 0
         self._in_body = False
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long it has not been used."""
+        return self._loop.time() - self._used_at
 
     async def request(
         self, request: Sequence[bytes | memoryview], seconds: float, *, kept: bool
@@ -111,6 +142,7 @@ class _Connection(asyncio.Protocol):
             raise BrokenConnectionError("the server closed the connection at once")
         self._reset()
         self._kept = kept
+        self._used_at = self._loop.time()
         self._reply = reply = self._loop.create_future()
         timer = self._loop.call_later(seconds, self._time_out)
         try:
@@ -190,7 +222,7 @@ class _Connection(asyncio.Protocol):
         measured = "content-length" in self._headers or "transfer-encoding" in self._headers
         if self._in_body and exc is None and not measured:
             self._finish(keep=False)  # a body without a length ends with the connection
-        elif self._kept and not self._size:
+        elif self._kept and not self._size and self.idle_seconds < _SOON:
             reply.set_result(None)
         else:
             reason = str(exc) if exc else "the server closed it before the answer was complete"
@@ -226,6 +258,7 @@ class _Connection(asyncio.Protocol):
         reply, self._reply = self._reply, None
         status, headers, body = self._parser.get_status_code(), self._headers, b"".join(self._chunks)
         if keep and self._transport is not None and not self._transport.is_closing():
+            self._used_at = self._loop.time()
             self._idle[self] = None
         else:
             self.close()

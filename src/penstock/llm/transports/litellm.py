@@ -7,6 +7,7 @@ the protocol and does nothing else: no retries of its own, no price list from th
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import traceback
@@ -23,6 +24,8 @@ from penstock.llm.transports.completion_body import MALFORMED, describe_body, re
 from penstock.llm.transports.error_responses import LONGEST_BODY, failure_from_status
 from penstock.llm.transports.refusals import is_about_setup
 from penstock.redaction import redact
+
+logger = logging.getLogger(__name__)
 
 _import_lock = Lock()
 _ERROR_NAMES = re.compile(r"\A(?:litellm\.)?(?:\w+(?:Error|Exception)(?:: | - ))+")
@@ -64,6 +67,8 @@ class LiteLLMTransport:
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once; raises Failure."""
         if self._litellm is None:
+            if not _import_litellm.cache_info().currsize:
+                logger.warning("Loading litellm for %s; this takes some seconds, once.", self._provider)
             self._litellm = await asyncio.to_thread(self._prepare)
         if "response_format" in request and not self._takes_format(request["response_format"]):
             # litellm would leave it out without a word.

@@ -27,8 +27,10 @@ from penstock.llm.transports.http_client import (
     TooLargeAnswerError,
 )
 from penstock.llm.transports.http_pool import HttpPool
-from penstock.llm.transports.proxy import find_proxy
+from penstock.llm.transports.proxy import describe_way, find_proxy
+from penstock.llm.transports.quota_headers import read_quotas
 from penstock.llm.transports.refusals import find_unsupported, is_about_model
+from penstock.llm.transports.tls import tls_context
 from penstock.redaction import redact, register_secrets
 from penstock.settings import Settings
 
@@ -37,11 +39,18 @@ _OPTIONAL = {"temperature", "max_tokens", "max_completion_tokens"}
 
 
 class OpenAITransport:
-    """Sends requests through an HTTP client; ``secret`` is the API key, masked in every message."""
+    """Sends requests through an HTTP client.
 
-    def __init__(self, client: HttpClient, secret: str, other_model: str | None = None) -> None:
+    ``secret`` is the API key, masked in every message; ``way`` says how the server is reached, for errors.
+    ``other_model`` is another name by which the server may know the model.
+    """
+
+    def __init__(
+        self, client: HttpClient, secret: str, way: str = "", other_model: str | None = None
+    ) -> None:
         self.client = client
         self._secret = secret
+        self._way = f" {way}" if way else ""
         self._model: str | None = None
         """The name by which the server turned out to know the model, when it is another one."""
         self._other_model = other_model
@@ -64,7 +73,9 @@ class OpenAITransport:
         except OSError as error:
             raise self._to_failure(error, seconds) from error
         if 200 <= reply.status < 300:
-            return self._read_answer(reply.body)
+            answer = self._read_answer(reply.body)
+            quotas = read_quotas(reply.headers)
+            return answer._replace(quotas=quotas) if quotas else answer
         text = redact(reply.body.decode("utf-8", "replace"), self._secret)
         if self._learn_dialect(text, sent) or self._learn_name(reply.status, text, sent):
             return await self.send(request, seconds)
@@ -78,8 +89,10 @@ class OpenAITransport:
             return Failure(Kind.REFUSED, f"the answer is larger than {LARGEST_ANSWER >> 20} MB")
         if isinstance(error, BrokenConnectionError):
             return Failure(Kind.TRANSIENT, redact(f"the connection broke: {error}", self._secret))
-        kind = Kind.SETUP if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
-        return Failure(kind, redact(f"no connection to {self.client.host}: {error}", self._secret))
+        if 200 <= reply.status < 300:
+            answer = self._read_answer(reply.body)
+            quotas = read_quotas(reply.headers)
+            return answer._replace(quotas=quotas) if quotas else answer
 
     def _learn_dialect(self, refusal: str, sent: dict[str, Any]) -> bool:
         """Whether a refusal says which parameter to rename or leave out, as those of reasoning models do."""
@@ -136,17 +149,23 @@ def open_openai_transport(route: Route, settings: Settings) -> OpenAITransport:
     elif secret:
         headers["Authorization"] = f"Bearer {secret}"
     try:
-        return OpenAITransport(_open_client(route.url or "", headers, settings), secret, route.other_model)
+        if 200 <= reply.status < 300:
+            answer = self._read_answer(reply.body)
+            quotas = read_quotas(reply.headers)
+            return answer._replace(quotas=quotas) if quotas else answer
     except AddressError as error:
         raise ConfigurationError(f"The model cannot be asked: {redact(str(error), secret)}.") from error
 
 
 def _open_client(url: str, headers: dict[str, str], settings: Settings) -> HttpClient:
-    if settings.llm_transport == "pool":
-        return HttpPool(url, headers)
-    proxy = find_proxy(url, settings)
-    if proxy is None and settings.llm_transport == "auto":
-        return HttpPool(url, headers)
+    proxy = None if settings.llm_transport == "pool" else find_proxy(url, settings)
+    secure = url.startswith("https:") or (proxy or "").startswith("https:")
+    tls = tls_context(settings) if secure else None
+    if settings.llm_transport == "pool" or (proxy is None and settings.llm_transport == "auto"):
+        return HttpPool(url, headers, tls)
     from penstock.llm.transports.aiohttp_pool import AiohttpPool
 
-    return AiohttpPool(url, headers, proxy)
+        if 200 <= reply.status < 300:
+            answer = self._read_answer(reply.body)
+            quotas = read_quotas(reply.headers)
+            return answer._replace(quotas=quotas) if quotas else answer
