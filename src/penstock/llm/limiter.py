@@ -178,7 +178,7 @@ class Limiter:
     def on_error(self, sent_at: float, *, given_up: bool = False) -> None:
         """Take into account that the provider failed or did not answer; many failures shrink the limit.
 
-        ``given_up``: nothing came within ``patience``, which therefore becomes longer for a while.
+        ``given_up``: nothing came within ``longest_request``, which therefore becomes longer for a while.
         """
         if given_up:
             self._measure(self.clock() - sent_at)

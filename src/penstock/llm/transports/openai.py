@@ -89,10 +89,8 @@ class OpenAITransport:
             return Failure(Kind.REFUSED, f"the answer is larger than {LARGEST_ANSWER >> 20} MB")
         if isinstance(error, BrokenConnectionError):
             return Failure(Kind.TRANSIENT, redact(f"the connection broke: {error}", self._secret))
-        if 200 <= reply.status < 300:
-            answer = self._read_answer(reply.body)
-            quotas = read_quotas(reply.headers)
-            return answer._replace(quotas=quotas) if quotas else answer
+        kind = Kind.SETUP if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
+        return Failure(kind, redact(f"no connection to {self.client.host}{self._way}: {error}", self._secret))
 
     def _learn_dialect(self, refusal: str, sent: dict[str, Any]) -> bool:
         """Whether a refusal says which parameter to rename or leave out, as those of reasoning models do."""
@@ -149,10 +147,9 @@ def open_openai_transport(route: Route, settings: Settings) -> OpenAITransport:
     elif secret:
         headers["Authorization"] = f"Bearer {secret}"
     try:
-        if 200 <= reply.status < 300:
-            answer = self._read_answer(reply.body)
-            quotas = read_quotas(reply.headers)
-            return answer._replace(quotas=quotas) if quotas else answer
+        url = route.url or ""
+        client = _open_client(url, headers, settings)
+        return OpenAITransport(client, secret, describe_way(url, settings), route.other_model)
     except AddressError as error:
         raise ConfigurationError(f"The model cannot be asked: {redact(str(error), secret)}.") from error
 
@@ -165,7 +162,4 @@ def _open_client(url: str, headers: dict[str, str], settings: Settings) -> HttpC
         return HttpPool(url, headers, tls)
     from penstock.llm.transports.aiohttp_pool import AiohttpPool
 
-        if 200 <= reply.status < 300:
-            answer = self._read_answer(reply.body)
-            quotas = read_quotas(reply.headers)
-            return answer._replace(quotas=quotas) if quotas else answer
+    return AiohttpPool(url, headers, proxy, tls)
