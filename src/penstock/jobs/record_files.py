@@ -28,7 +28,7 @@ class RecordFiles:
 
     def append_new(self, record: NewRecord, result: ExecutionResult) -> None:
         """Add a record that has just been made."""
-        state, _ = difference(record.metadata, result.result)
+        state, _ = difference(record.own_metadata, result.result)
         self._append(record, state)
 
     def flush(self) -> None:
@@ -58,7 +58,7 @@ def _to_line(record: NewRecord | Record, state: Mapping[str, Any]) -> dict[str, 
     line: dict[str, Any] = {
         "id": str(record.identity),
         "output": record.output,
-        "metadata": record.metadata,
+        "metadata": record.own_metadata,
         "accumulated_state": state,
         "attempts": record.attempts,
     }

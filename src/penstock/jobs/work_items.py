@@ -115,7 +115,8 @@ class WorkItems:
             if not self._is_within_limit():
                 return False
             if self._is_to_be_made(identity):
-                self._add(identity, metadata, Child(snapshot(dict(metadata))))
+                child = Child(snapshot(dict(metadata)))
+                self._add(identity, metadata, child, llm.seed_digest(metadata))
                 return True
             self._skip(identity, 1.0)
         return False
@@ -135,7 +136,7 @@ class WorkItems:
                 self._skip(identity, 1.0)
                 return
             failure = self._pipeline.fail(metadata, error, context.usage)
-            self._add(identity, metadata, Child(failure.result), failure=failure)
+            self._add(identity, metadata, Child(failure.result), sample.seed, failure=failure)
             return
         count.finished += 1
         if not children:
@@ -145,7 +146,7 @@ class WorkItems:
             if not self._is_within_limit():
                 return
             if self._is_to_be_made(own):
-                self._add(own, metadata, child, share=1.0 / len(children))
+                self._add(own, metadata, child, sample.seed, share=1.0 / len(children))
             else:
                 self._skip(own, 1.0 / len(children))
 
@@ -173,12 +174,13 @@ class WorkItems:
         identity: RecordId,
         metadata: Mapping[str, Any],
         child: Child,
+        seed_digest: str,
         *,
         share: float = 1.0,
         failure: ExecutionResult | None = None,
     ) -> None:
         context = RunContext(
-            sample=llm.Sample(llm.seed_digest(metadata), identity.repetition, identity.child),
+            sample=llm.Sample(seed_digest, identity.repetition, identity.child),
             journal=self._journal,
             mode=self._mode,
             on_step=self._progress.count_step,

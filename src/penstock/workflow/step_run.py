@@ -37,7 +37,17 @@ class StepRun:
     ``run`` raised, it holds what is known by then, with every attempt.
     """
 
-    __slots__ = ("_attempts", "_calls", "_context", "_output", "_source", "_state", "_step", "_usage", "entry")
+    __slots__ = (
+        "_attempts",
+        "_calls",
+        "_context",
+        "_output",
+        "_source",
+        "_state",
+        "_step",
+        "_usage",
+        "entry",
+    )
 
     def __init__(self, step: Step, state: dict[str, Any], source: StateSource, context: RunContext) -> None:
         self.entry: dict[str, Any] = {"block_type": step.type, "input": state, "output": {}}

@@ -100,7 +100,9 @@ async def test_the_physics_seed_is_rendered_when_it_is_used() -> None:
 
 
 ASK = {"type": "TextGenerator", "config": {}}
-HUGO = """Use {{< ref "page.md" >}}, {{% note %}}, {{ .Site.Title }} and {{ user.name }}: {{ 7*7 }} {# no #}"""
+HUGO = (
+    """Use {{< ref "page.md" >}}, {{% note %}}, {{ .Site.Title }} and {{ user.name }}: {{ 7*7 }} {# no #}"""
+)
 
 
 def two_steps(first: dict[str, Any], *others: dict[str, Any]) -> Pipeline:
@@ -140,11 +142,16 @@ async def test_a_seeds_own_prompt_is_a_template_until_a_step_has_rendered_it(mod
 
 
 async def test_a_prompt_is_data_when_the_step_is_healed_or_its_output_is_pinned(model: ModelServer) -> None:
-    healed = ASK | {"gates": [{"type": "LengthGate", "config": {"min_length": 999}}], "heal": {"max_attempts": 2}}
+    healed = ASK | {
+        "gates": [{"type": "LengthGate", "config": {"min_length": 999}}],
+        "heal": {"max_attempts": 2},
+    }
     pipeline = two_steps({"user_prompt": "{{ text }}"}, healed)
 
     await pipeline.run([{"text": "{{ 7*7 }}"}])
-    pinned = await pipeline.preview({}, pins={1: {"assistant": "x", "system": "", "user": "{{ 8*8 }}"}}, up_to=2)
+    pinned = await pipeline.preview(
+        {}, pins={1: {"assistant": "x", "system": "", "user": "{{ 8*8 }}"}}, up_to=2
+    )
 
     assert [asked[0] for asked in model.asked] == ["{{ 7*7 }}"] * 3 + ["{{ 8*8 }}"] * 2
     assert pinned.outcome.error is not None  # the gate's
@@ -152,7 +159,9 @@ async def test_a_prompt_is_data_when_the_step_is_healed_or_its_output_is_pinned(
 
 @pytest.mark.row("A76", "A120")
 async def test_a_template_in_a_seed_that_cannot_be_used_is_told_with_what_to_write() -> None:
-    with pytest.raises(TemplateError, match=r"^template syntax error at line 1: .* write '\{\{ system \}\}' as"):
+    with pytest.raises(
+        TemplateError, match=r"^template syntax error at line 1: .* write '\{\{ system \}\}' as"
+    ):
         await TextGenerator(user_prompt="Q").execute({"system": HUGO})
 
 
