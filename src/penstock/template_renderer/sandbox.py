@@ -232,12 +232,13 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return value if isinstance(value, (str, Undefined)) else to_printed(value)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """``obj.attribute``; of a dict its own keys first, so that a field may be called ``items``."""
+        """``obj.attribute``: of a dict its own keys first, unless a method is called; else no method."""
         name = attribute.removesuffix(_CALLED)
-        if isinstance(obj, dict) and name in obj:
+        is_called = name != attribute
+        if isinstance(obj, dict) and name in obj and not is_called:
             return obj[name]
         value = super().getattr(obj, name)
-        if name is attribute and isinstance(value, _METHODS):
+        if not is_called and isinstance(value, _METHODS):
             return self.undefined(obj=obj, name=name)
         return value
 
