@@ -44,11 +44,10 @@ def _find_metadata_names(tree: nodes.Template) -> Iterator[str]:
             continue  # a method, such as ``metadata.items()``
         if isinstance(node, nodes.Getattr) and _is_metadata(node.node):
             yield node.attr
-        elif (
-            isinstance(node, nodes.Getitem) and _is_metadata(node.node) and isinstance(node.arg, nodes.Const)
-        ):
-            if isinstance(node.arg.value, str):
-                yield node.arg.value
+        elif isinstance(node, nodes.Getitem) and _is_metadata(node.node):
+            key = node.arg.value if isinstance(node.arg, nodes.Const) else None
+            if isinstance(key, str):
+                yield key
 
 
 def _find_certain(node: nodes.Node) -> Iterator[nodes.Node]:

@@ -25,7 +25,7 @@ WORKS = [
     "{{ metadata.get('a.b') }}{{ metadata.get('nope', 'x') }}{{ metadata.keys() }}",
     "{% for k, v in metadata.items() %}{{ k }}: {{ v }}{% endfor %}{{ metadata | length }}",
     "{{ metadata.nope | default('x') }}{% if metadata.nope is defined %}{{ metadata.nope }}{% endif %}",
-    "{% for item in items %}{{ item.name.upper() }}{% for t in item.tags %}{{ t.nope }}{% endfor %}{% endfor %}",
+    "{% for i in items %}{{ i.name.upper() }}{% for t in i.tags %}{{ t.nope }}{% endfor %}{% endfor %}",
     "{% if kind == 'long' %}{{ long_only }}{% else %}{{ kind }}{% endif %}",
     "{{ kind if kind else nope }}{{ kind or nope }}{% if false and nope %}{% endif %}",
     "{% set n = namespace(v=1) %}{% set m = n.v %}{{ m }}{% macro f(p) %}{{ p }}{% endmacro %}{{ f(2) }}",
