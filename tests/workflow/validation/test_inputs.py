@@ -81,7 +81,7 @@ async def test_what_a_run_cannot_do_is_an_issue(template: str, words: str) -> No
 
 
 def test_the_seed_with_which_a_template_fails_is_named() -> None:
-    seeds = [{"order": {"count": 1}}, {"order": {}}]
+    seeds: list[dict[str, Any]] = [{"order": {"count": 1}}, {"order": {}}]
 
     [issue] = validate(pipeline("{{ order.count }}"), seeds=seeds)
 
