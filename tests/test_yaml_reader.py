@@ -71,3 +71,47 @@ def test_a_source_map_finds_keys_that_stand_twice() -> None:
     (duplicate,) = SourceMap(TEXT).duplicates()
 
     assert (duplicate.path, duplicate.first_line, duplicate.line) == (("blocks", 1, "type"), 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "advice"),
+    [
+        (
+            "a:\n  user_prompt: {{ text }}\n",
+            2,
+            "put text with {{ in quotes, such as user_prompt: '{{ text }}'",
+        ),
+        ("a:\n  p: {{ a['b'] }} and more\n", 2, "such as p: '{{ a[''b''] }} and more'"),
+        ("a:\n  config: {user_prompt: {{ text }}}\n", 2, "such as user_prompt: '{{ text }}'"),
+        ("a:\n  p: {{ a }} {{ b }}\n", 2, "put text with {{ in quotes"),
+        ("a:\n  p: Q: {{ text }}\n", 2, "put text with {{ in quotes"),
+        ("a:\n  p: {% if x %}y{% endif %}\n", 2, "put text with {% in quotes"),
+        ("a:\n\t- b\n", 2, "indent with spaces, not with tabs"),
+        ("a:\n  p: Answer this: why\n", 2, "put text with a colon in quotes, such as p: 'Answer this: why'"),
+        ("a:\n  p: @text\n", 2, "put text that begins with @ in quotes, such as p: '@text'"),
+        ("a:\n  p: %d\n", 2, "put text that begins with % in quotes"),
+        ("a:\n  p: *bold* text\n", 2, "put text that begins with * in quotes"),
+        ("- `code`\n", 1, "put text that begins with ` in quotes, such as '`code`'"),
+        ("a: !important x\n", 1, "put text that begins with ! in quotes"),
+        ("a: [INST] text\n", 1, "put text that begins with [ in quotes"),
+        ("a: 'it's'\n", 1, "put the whole text in quotes"),
+        ('a:\n  p: "open\nb: c\n', 2, "a quote that begins here is not closed"),
+        ('a: "C:\\data"\n', 1, "a backslash in double quotes begins an escape"),
+        ("a: > text\n", 1, "after > the text begins in the next line"),
+        ("a: - b\n", 1, "begin a list in the line below its key"),
+        ("name:P\nblocks:\n  - x\n", 2, "write a space after the colon of the line above"),
+        ("a:\n  b: 1\n   c: 2\n", 3, "this line is indented in another way"),
+    ],
+)
+def test_a_common_mistake_is_told_with_what_to_write_instead(text: str, line: int, advice: str) -> None:
+    with pytest.raises(DefinitionError) as caught:  # fault 28
+        load_yaml(text)
+
+    assert caught.value.message.startswith(f"line {line}: this is not valid YAML: ")
+    assert advice in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["a: [1, 2\nb: c\n", "a: 1\n---\nb: 2\n", "a: \0\n"])
+def test_another_mistake_is_told_in_the_words_of_yaml(text: str) -> None:
+    with pytest.raises(DefinitionError, match="valid YAML: "):
+        load_yaml(text)

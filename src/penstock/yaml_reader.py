@@ -22,6 +22,9 @@ MAX_NODES = 100_000
 MAX_DEPTH = 60
 """The deepest nesting of mappings and lists."""
 
+_ENTRY = re.compile(r"(?P<start>\s*(?:- )*(?:[^\s:'\"][^:'\"]*:\s+)?)(?P<value>.*?)\s*$")
+"""A line that is an entry of a mapping or a list, for the explanation of mistakes."""
+_QUOTED = re.compile(r"""(?<![\w\]])(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')""")
 _JSON_TAGS = {"null", "bool", "int", "float", "str", "seq", "map"}
 
 
@@ -65,7 +68,7 @@ def load_yaml(text: str, name: str = "", *, max_aliases: int | None = None) -> A
     try:
         return loader.construct_document(root)
     except yaml.YAMLError as error:
-        raise _syntax_error(error, name) from error
+        raise _syntax_error(error, text, name) from error
     except (ValueError, LookupError, OverflowError, RecursionError) as error:
         raise DefinitionError(f"{_subject(name)} cannot be read: {error}.") from error
     finally:
@@ -136,7 +139,7 @@ def _compose(text: str, name: str, max_aliases: int | None) -> Any:
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
-        raise _syntax_error(error, name) from error
+        raise _syntax_error(error, text, name) from error
     except (ValueError, RecursionError) as error:
         raise DefinitionError(f"{_subject(name)} cannot be read: {error}.") from error
     if root is not None:
@@ -175,15 +178,80 @@ def _check_limits(root: Any, name: str, max_aliases: int | None) -> None:
         stack.extend((child, False) for child in children)
 
 
-def _syntax_error(error: yaml.YAMLError, name: str) -> DefinitionError:
+def _syntax_error(error: yaml.YAMLError, text: str, name: str) -> DefinitionError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
     if mark is None:
         return DefinitionError(f"{_subject(name)} is not valid YAML: {reason}.")
+    opened = getattr(error, "context_mark", None)
+    if opened is not None and "quoted scalar" in str(getattr(error, "context", "")):
+        mark = opened  # where the quote begins, not where the text ends
+    reason = _explain_slip(text, mark.line, str(reason)) or reason
     place = f"{name} line {mark.line + 1}".lstrip()
     return DefinitionError(
         f"{place}: this is not valid YAML: {reason} (column {mark.column + 1}).", {"line": mark.line + 1}
     )
+
+
+def _explain_slip(text: str, number: int, reason: str) -> str | None:
+    """What to write instead, for the commonest mistakes; ``number`` is the line of the error, from 0."""
+    lines = text.splitlines()
+    line = lines[number] if number < len(lines) else ""
+    before = next((other for other in reversed(lines[:number]) if other.strip()), "")
+    if any("\t" in each[: len(each) - len(each.lstrip())] for each in (line, before)):
+        return "indent with spaces, not with tabs"
+    suspects = (line, before) if "node content" in reason else (line,)
+    for each in suspects:
+        bare = _QUOTED.sub("", each)
+        if mark := next((mark for mark in ("{{", "{%", "{#") if mark in bare), None):
+            example = _quote_value(each) or "user_prompt: '{{ text }}'"
+            return f"put text with {mark} in quotes, such as {example}"
+    if "escape" in reason:
+        return "a backslash in double quotes begins an escape: use single quotes, or write it twice"
+    if "end of stream" in reason:
+        return "a quote that begins here is not closed"
+    return _explain_value(line, reason) or _explain_structure(before, reason)
+
+
+def _explain_value(line: str, reason: str) -> str | None:
+    """What to write instead of a value that needs quotes."""
+    found = _ENTRY.match(line)
+    value = found["value"] if found else ""
+    first, quoted = value[:1], _quote_value(line) or "'…'"
+    has_key = found is not None and ":" in found["start"]
+    is_mapping = has_key and "mapping values" in reason and re.search(r":(\s|$)", value)
+    advice = {
+        f"put text that begins with {first} in quotes, such as {quoted}": first
+        and first in "@`%*&!"
+        and value[:2] != "!!",
+        "put the whole text in quotes, and write a quote of that kind inside it twice": first in ("'", '"'),
+        f"put text that begins with {first} in quotes, or close the list or mapping": first in ("[", "{")
+        and "expected" in reason,
+        f"after {first} the text begins in the next line": first in ("|", ">"),
+        "begin a list in the line below its key": value.startswith("- "),
+        f"put text with a colon in quotes, such as {quoted}": is_mapping,
+    }
+    return next((text for text, applies in advice.items() if applies), None)
+
+
+def _explain_structure(before: str, reason: str) -> str | None:
+    """What to write instead when a line does not belong where it is; ``before`` is the line above it."""
+    if re.match(r"\s*(- )?[\w.-]+:[^\s/]", before):
+        return "write a space after the colon of the line above"
+    if "mapping values" in reason or "expected key" in reason:
+        return "this line is indented in another way than the lines it belongs to"
+    return None
+
+
+def _quote_value(line: str) -> str | None:
+    """The entry of a line with its value in quotes; None when the line has more than one."""
+    found = _ENTRY.match(line)
+    key, value = (found["start"].lstrip("- "), found["value"]) if found else ("", "")
+    is_nested = value.startswith(("{", "[")) and not value.startswith(("{{", "{%", "{#"))
+    if not value or is_nested or key.startswith(("{", "[")) or len(value) > 200:
+        return None
+    value = value.replace("'", "''")
+    return f"{key}'{value}'"
 
 
 def _subject(name: str) -> str:

@@ -30,7 +30,7 @@ renderer = TemplateRenderer()
         ("{{ metadata.field.nested }}", {"metadata": {"field": {"nested": "n"}}}, "n"),
         ("{{ a if a else b }} {{ a ~ b }}", {"a": "", "b": 2}, "2 2"),
         ("{% for k, v in d.items() %}{{ loop.index }}/{{ loop.length }} {{ k }}={{ v }} {% endfor %}",
-         {"d": {"a": 1, "b": None}}, "1/2 a=1 2/2 b=None "),
+         {"d": {"a": 1, "b": None}}, "1/2 a=1 2/2 b= "),
         ("{{ l | map('upper') | join('+') }} {{ ', '.join(l) }}", {"l": ["a", "b"]}, "A+B a, b"),
         ("{{ '{:.2f}'.format(score) }} {{ '%.1f' % score }}", {"score": 1.234}, "1.23 1.2"),
         ("{% set n = namespace(s=0) %}{% for i in range(4) %}{% set n.s = n.s + i %}{% endfor %}{{ n.s }}",

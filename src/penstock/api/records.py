@@ -103,7 +103,13 @@ async def list_records(
     record_filter: FilterDep,
     session: ReadingDep,
     page: Annotated[Page, Depends(read_page)],
-    trace: Annotated[bool, Query(description="false: `accumulated_state` in place of the trace.")] = True,
+    trace: Annotated[
+        bool,
+        Query(
+            description="false: `accumulated_state` in place of the trace, and `metadata` without the "
+            "document that a multiplier took apart.",
+        ),
+    ] = True,
 ) -> Response:
     """A plain array. When there are more, `X-Next-Cursor` and `Link` lead to the next page; with a cursor
     every page takes the same time."""
@@ -223,7 +229,9 @@ def _to_bytes(found: Sequence[Record], traces: bool) -> bytes:
 
 def _view(record: Record, traces: bool) -> Mapping[str, Any]:
     view = record.to_dict(trace=traces)
-    return view if traces else {**view, "accumulated_state": record.accumulated_state}
+    if traces:
+        return view
+    return {**view, "metadata": record.own_metadata, "accumulated_state": record.accumulated_state}
 
 
 def _next_address(request: Request, cursor: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from penstock.entities import Finding
-from penstock.errors import BadInputError
+from penstock.entities import Finding, State
+from penstock.errors import BadInputError, TemplateError
 from penstock.serialization import to_text
 from penstock.template_renderer import TemplateRenderer
 
@@ -21,14 +21,31 @@ _renderer = TemplateRenderer()
 
 
 def render_prompt(template: str, field: str | None, data: Mapping[str, Any]) -> str:
-    """``template`` rendered with the state; when it is empty, the template in the state's ``field`` instead.
+    """``template`` rendered with the state; when it is empty, the text of the state's ``field`` instead.
 
-    A prompt that is only white space is returned as "".
+    In the seed that field is a template, too. What a step has made is data, and is used as it is. A prompt
+    that is only white space is returned as "".
     """
-    if not template.strip():
-        template = to_text(data.get(field)) if field else ""
-    text = _renderer.render(template, data)
+    if template.strip():
+        text = _renderer.render(template, data)
+    elif field is None:
+        text = ""
+    elif isinstance(data, State) and field in data.made:
+        text = to_text(data.get(field))
+    else:
+        text = _render_seed_field(field, data)
     return text if text.strip() else ""
+
+
+def _render_seed_field(field: str, data: Mapping[str, Any]) -> str:
+    try:
+        return _renderer.render(to_text(data.get(field)), data)
+    except TemplateError as error:
+        raise TemplateError(
+            f"{error.message}; the seed's field '{field}' is a template: correct it, or write "
+            f"'{{{{ {field} }}}}' as the prompt in the pipeline to send it as it is",
+            detail=error.detail,
+        ) from error
 
 
 def refuse_empty(*prompts: str, field: str) -> None:

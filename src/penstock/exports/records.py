@@ -20,6 +20,10 @@ class StoredRecord(Protocol):
     def accumulated_state(self) -> dict[str, Any]:
         """The last state without what is still the seed's (contract D8)."""
 
+    @property
+    def own_metadata(self) -> dict[str, Any]:
+        """The metadata without the fields that a multiplier took apart."""
+
     def to_dict(self, *, trace: bool = True) -> dict[str, Any]:
         """The record as the API shows it (contract A187)."""
 
@@ -34,6 +38,7 @@ def read_record(record: AnyRecord) -> dict[str, Any]:
         data = dict(record)
     else:
         data = record.to_dict(trace=False)
+        data["metadata"] = record.own_metadata
         data["accumulated_state"] = record.accumulated_state
     metadata = data.get("metadata")
     data["metadata"] = metadata = metadata if isinstance(metadata, dict) else {}

@@ -49,7 +49,7 @@ class RecordFiles:
         """Add a record that has just been made; it replaces a failed one."""
         if self._failed is not None and record.identity in self._failed_before:
             self._failed.replace(record.identity)
-        state, _ = difference(record.metadata, result.result)
+        state, _ = difference(record.own_metadata, result.result)
         self._append(record, state)
 
     def describe(self) -> dict[str, list[str]]:
@@ -114,7 +114,7 @@ def _to_line(record: NewRecord | Record, state: Mapping[str, Any]) -> dict[str, 
     line: dict[str, Any] = {
         "id": str(record.identity),
         "output": record.output,
-        "metadata": record.metadata,
+        "metadata": record.own_metadata,
         "accumulated_state": state,
         "attempts": record.attempts,
     }

@@ -246,6 +246,7 @@ class JobRunner:
             trace=result.trace,
             usage=result.usage,
             attempts=result.attempts,
+            consumed=self._pipeline.find_consumed(item.metadata) if item.identity.child else (),
         )
 
     def _update_row(self) -> None:

@@ -12,6 +12,10 @@ from penstock.storage.tables import to_iso8601
 from penstock.storage.trace_codec import unpack_changes, unpack_state, unpack_trace
 
 
+def _without(metadata: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in metadata.items() if key not in names}
+
+
 def _format(time: datetime | None) -> str | None:
     return None if time is None else to_iso8601(time)
 
@@ -108,6 +112,13 @@ class NewRecord:
     """For a failed record: ``error`` (the sentence), ``detail``, and ``type`` (the class of the error)."""
     attempts: int = 1
     pipeline_version: int | None = None
+    consumed: tuple[str, ...] = ()
+    """Fields of ``metadata`` that a multiplier took apart; all children of a seed share them."""
+
+    @property
+    def own_metadata(self) -> dict[str, Any]:
+        """The metadata without the fields that a multiplier took apart."""
+        return _without(self.metadata, self.consumed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +141,15 @@ class Record:
     usage: Usage = field(default_factory=Usage)
     edits: dict[str, Any] = field(default_factory=dict)
     """Fields of the last state that a reviewer changed."""
+    consumed: tuple[str, ...] = ()
+    """Fields of ``metadata`` that a multiplier took apart."""
     packed_trace: str | None = field(default=None, repr=False)
     packed_state: str | None = field(default=None, repr=False)
 
     @property
     def trace(self) -> list[dict[str, Any]]:
         """One entry a step, as the contract shows it; edits show in the last one's ``accumulated_state``."""
-        entries = unpack_trace(self.packed_trace, self.packed_state, self.metadata)
+        entries = unpack_trace(self.packed_trace, self.packed_state, self.metadata, self.consumed)
         if entries and self.edits:
             last = entries[-1].get("accumulated_state")
             entries[-1]["accumulated_state"] = {**(last if isinstance(last, dict) else {}), **self.edits}
@@ -145,7 +158,12 @@ class Record:
     @property
     def state(self) -> dict[str, Any]:
         """The last state, whole, edits included."""
-        return {**unpack_state(self.packed_state, self.metadata), **self.edits}
+        return {**unpack_state(self.packed_state, self.own_metadata), **self.edits}
+
+    @property
+    def own_metadata(self) -> dict[str, Any]:
+        """The metadata without the fields that a multiplier took apart, which files and lists leave out."""
+        return _without(self.metadata, self.consumed)
 
     @property
     def accumulated_state(self) -> dict[str, Any]:

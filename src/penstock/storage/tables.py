@@ -207,6 +207,17 @@ seed_files = Table(
 )
 """The uploaded file that a job reads: it outlives the process, and is deleted with the job."""
 
+seed_fields = Table(
+    "seed_fields",
+    metadata,
+    Column(
+        "job_id", BigInt, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("seed", BigInt, primary_key=True, autoincrement=False),
+    Column("value", Text, nullable=False),
+)
+"""The fields of a seed that a multiplier took apart: stored once, and not with each of its records."""
+
 journal = Table(
     "journal",
     metadata,

@@ -9,7 +9,7 @@ Unpacking gives back the same trace for everything that JSON can express.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from penstock.serialization import from_json, is_same_json, to_json
@@ -65,29 +65,40 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dic
     return changed, [key for key in before if key not in after]
 
 
-def pack_trace(trace: Iterable[Mapping[str, Any]], metadata: Mapping[str, Any]) -> PackedTrace:
-    """Pack a record's trace; ``metadata`` is the state that its first step is compared with."""
+def pack_trace(
+    trace: Iterable[Mapping[str, Any]], metadata: Mapping[str, Any], consumed: Container[str] = ()
+) -> PackedTrace:
+    """Pack a record's trace; ``metadata`` is the state that its first step is compared with.
+
+    ``consumed`` are fields of it that a multiplier took apart: the last state is compared without them.
+    """
     entries = list(trace)
     states = [entry.get("accumulated_state") for entry in entries]
     final: Mapping[str, Any] = next(
         (state for state in reversed(states) if isinstance(state, dict)), metadata
     )
     steps = _pack_steps(entries, metadata, final)
-    return PackedTrace(trace=to_json({"steps": steps}), state=pack_state(final, metadata))
+    return PackedTrace(trace=to_json({"steps": steps}), state=pack_state(final, _without(metadata, consumed)))
 
 
-def unpack_trace(trace: str | None, state: str | None, metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+def unpack_trace(
+    trace: str | None, state: str | None, metadata: Mapping[str, Any], consumed: Container[str] = ()
+) -> list[dict[str, Any]]:
     """The trace as the contract shows it; one in the contract's first layout is returned as it is."""
     packed = from_json(trace)
     if not isinstance(packed, dict):
         return packed if isinstance(packed, list) else []
-    final = unpack_state(state, metadata)
+    final = unpack_state(state, _without(metadata, consumed))
     before = dict(metadata)
     entries = []
     for step in packed["steps"]:
         entry, before = _unpack_step(step, before, final)
         entries.append(entry)
     return entries
+
+
+def _without(metadata: Mapping[str, Any], consumed: Container[str]) -> Mapping[str, Any]:
+    return {key: value for key, value in metadata.items() if key not in consumed} if consumed else metadata
 
 
 def pack_state(final: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:

@@ -21,6 +21,8 @@ class TemplateNames:
     """Names read through ``metadata``."""
     optional_variables: frozenset[str]
     """Names that may be missing."""
+    conditional_variables: frozenset[str]
+    """Names that are read only under a condition, or once for each item of a list."""
 
 
 def find_names(tree: nodes.Template) -> TemplateNames:
@@ -28,17 +30,46 @@ def find_names(tree: nodes.Template) -> TemplateNames:
     read = meta.find_undeclared_variables(tree)
     through_metadata = frozenset(_find_metadata_names(tree)) if "metadata" in read else frozenset()
     optional = frozenset(_find_optional_names(tree)) & read
-    return TemplateNames(frozenset(read - {"metadata"}), through_metadata, optional)
+    certain = {node.name for node in _find_certain(tree) if isinstance(node, nodes.Name)}
+    return TemplateNames(
+        frozenset(read - {"metadata"}), through_metadata, optional, frozenset(read - certain)
+    )
 
 
 def _find_metadata_names(tree: nodes.Template) -> Iterator[str]:
-    """The names in ``metadata.name`` and ``metadata["name"]``."""
-    for attribute in tree.find_all(nodes.Getattr):
-        if _is_metadata(attribute.node):
-            yield attribute.attr
-    for item in tree.find_all(nodes.Getitem):
-        if _is_metadata(item.node) and isinstance(item.arg, nodes.Const) and isinstance(item.arg.value, str):
-            yield item.arg.value
+    """The names in ``metadata.name`` and ``metadata["name"]`` that must be there."""
+    called = {id(call.node) for call in tree.find_all(nodes.Call)}
+    for node in _find_certain(tree):
+        if id(node) in called:
+            continue  # a method, such as ``metadata.items()``
+        if isinstance(node, nodes.Getattr) and _is_metadata(node.node):
+            yield node.attr
+        elif isinstance(node, nodes.Getitem) and _is_metadata(node.node):
+            key = node.arg.value if isinstance(node.arg, nodes.Const) else None
+            if isinstance(key, str):
+                yield key
+
+
+def _find_certain(node: nodes.Node) -> Iterator[nodes.Node]:
+    """The nodes inside ``node`` that are evaluated whenever it is, and whose names may not be missing."""
+    for child in _certain_children(node):
+        yield child
+        yield from _find_certain(child)
+
+
+def _certain_children(node: nodes.Node) -> Iterator[nodes.Node]:
+    if isinstance(node, (nodes.If, nodes.CondExpr)):
+        yield node.test
+    elif isinstance(node, nodes.For):
+        yield node.iter
+    elif isinstance(node, (nodes.And, nodes.Or)):
+        yield node.left
+    elif isinstance(node, (nodes.Filter, nodes.Test)) and node.name in _OPTIONAL:
+        yield from node.args
+        if isinstance(node.node, (nodes.Getattr, nodes.Getitem)):
+            yield from _certain_children(node.node)
+    elif not isinstance(node, (nodes.Macro, nodes.CallBlock)):
+        yield from node.iter_child_nodes()
 
 
 def _find_optional_names(tree: nodes.Template) -> Iterator[str]:

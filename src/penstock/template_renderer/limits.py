@@ -111,13 +111,6 @@ def join(parts: Iterable[str]) -> str:
     return "".join(texts)
 
 
-def concatenate(values: tuple[Any, ...]) -> str:
-    """The texts of ``values`` joined, each measured before it is made."""
-    for value in values:
-        measure(value)
-    return join(map(str, values))
-
-
 def count_iterations(values: Any) -> Any:
     """What a loop goes over, each iteration paid for."""
     if isinstance(values, Sized):

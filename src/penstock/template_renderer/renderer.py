@@ -57,6 +57,11 @@ class CompiledTemplate:
         """Those of ``variables`` that may be missing: given a ``default`` or tested by ``is defined``."""
         return self._names.optional_variables if self._names else frozenset()
 
+    @property
+    def conditional_variables(self) -> frozenset[str]:
+        """Those of ``variables`` that it does not read in every case."""
+        return self._names.conditional_variables if self._names else frozenset()
+
     @cached_property
     def _names(self) -> TemplateNames | None:
         return self._program.find_names() if self._program else None

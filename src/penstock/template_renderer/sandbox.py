@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sized
+from dataclasses import replace
 from functools import lru_cache, wraps
-from types import BuiltinMethodType
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, UndefinedError, nodes
+from jinja2 import (
+    Environment,
+    StrictUndefined,
+    Template,
+    TemplateSyntaxError,
+    Undefined,
+    UndefinedError,
+    nodes,
+    pass_environment,
+)
 from jinja2.exceptions import SecurityError
+from jinja2.filters import make_attrgetter
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.visitor import NodeTransformer
@@ -28,7 +39,6 @@ from penstock.template_renderer.limits import (
     check_format,
     check_method,
     check_numbers,
-    concatenate,
     count_each,
     count_iterations,
     join,
@@ -37,12 +47,23 @@ from penstock.template_renderer.limits import (
     reset_budget,
     spend,
 )
+from penstock.template_renderer.printing import concatenate, join_texts, to_formatted, to_printed
 
+_METHODS = (BuiltinMethodType, MethodType)
 _REMOVED_FILTERS = ("center", "pprint", "random", "urlize", "wordwrap", "xmlattr")
 """Filters that prompts have no use for; ``random`` would also make each run of a record different."""
 _NUMBER_FILTERS = {"batch", "slice", "indent", "round", "tojson"}
 """Filters that make as much as a number says."""
 _COMPARING_TESTS = ("eq", "==", "equalto", "ne", "!=", "in", "lt", "<", "le", "<=", "gt", ">", "ge", ">=")
+_TEXT_FILTERS = frozenset(
+    {"capitalize", "e", "escape", "forceescape", "indent", "lower", "replace", "string", "striptags", "title"}
+    | {"trim", "truncate", "upper", "urlencode", "wordcount"}
+)
+"""Filters that read what they are given as text."""
+_SELF = "_field_self"
+"""What a field called ``self`` is compiled as; Jinja2 means the template itself by that name."""
+_CALLED = "()"
+"""The end of an attribute's name when it is called: only then it may be a method."""
 _FREE_FILTERS = {"first", "last", "length", "count", "default", "d"}
 """Filters that need not look at the whole of what they are given."""
 
@@ -52,7 +73,7 @@ def compile_program(source: str) -> Program:
     sandbox = _get_sandbox()
     reset_budget()
     try:
-        tree = _LimitInserter().visit(sandbox.parse(source))
+        tree = _LimitInserter().visit(_parse(source))
         tree.set_environment(sandbox)
         return Program(source, sandbox.from_string(tree))
     except TemplateSyntaxError as error:
@@ -81,6 +102,8 @@ class Program:
     def render(self, context: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
         """The text over ``context``, with ``metadata`` unless it has its own; raises TemplateError."""
         names = self._globals | dict(context)
+        if "self" in names:
+            names[_SELF] = names["self"]
         if self._mentions_metadata and "metadata" not in names:
             names["metadata"] = metadata
         sandbox = _get_sandbox()
@@ -89,7 +112,8 @@ class Program:
             running = sandbox.context_class(sandbox, names, None, self._template.blocks)
             return join(self._template.root_render_func(running))
         except UndefinedError as error:
-            raise self._error(f"undefined variable in template: {error.message}") from error
+            message = str(error.message).replace(_SELF, "self").replace(_CALLED, "")
+            raise self._error(f"undefined variable in template: {message}") from error
         except SecurityError as error:
             raise self._error(f"template uses what the sandbox forbids: {error.message}") from error
         except LimitExceededError as error:
@@ -101,10 +125,21 @@ class Program:
 
     def find_names(self) -> TemplateNames:
         """The names that the template reads."""
-        return find_names(_get_sandbox().parse(self._source))
+        names = find_names(_parse(self._source))
+        variables = frozenset("self" if name == _SELF else name for name in names.variables)
+        return replace(names, variables=variables)
 
     def _error(self, message: str) -> TemplateError:
         return TemplateError(message, detail={"template": self._source[:500]})
+
+
+def _parse(source: str) -> nodes.Template:
+    tree = _get_sandbox().parse(source)
+    if next(tree.find_all(nodes.Block), None) is None:  # else ``self`` has the blocks
+        for name in tree.find_all(nodes.Name):
+            if name.name == "self":
+                name.name = _SELF
+    return tree
 
 
 class _Formatter(SandboxedFormatter):
@@ -118,7 +153,7 @@ class _Formatter(SandboxedFormatter):
         check_format(format_spec)
         self._size += measure(value)
         allow_text(self._size)
-        return super().format_field(value, format_spec)
+        return super().format_field(value, format_spec) if format_spec else to_printed(value)
 
 
 class _LimitInserter(NodeTransformer):
@@ -127,6 +162,12 @@ class _LimitInserter(NodeTransformer):
     def _wrap(self, node: nodes.Node, name: str) -> nodes.Filter:
         assert isinstance(node, nodes.Expr)
         return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Call:  # noqa: N802
+        self.generic_visit(node)
+        if isinstance(node.node, nodes.Getattr):
+            node.node.attr += _CALLED
+        return node
 
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802  (the visitor's naming)
         self.generic_visit(node)
@@ -173,7 +214,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         del self.globals["lipsum"]
         for name in _REMOVED_FILTERS:
             del self.filters[name]
-        self.filters.update(tojson=_tojson, truncate=_truncate)
+        self.filters.update(tojson=_tojson, truncate=_truncate, join=_join)
         for name, function in self.filters.items():
             if name not in _FREE_FILTERS:
                 self.filters[name] = _with_limits(name, function)
@@ -188,15 +229,18 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     @staticmethod
     def _finalize(value: Any) -> Any:
-        if not isinstance(value, (str, float, Undefined)):
-            measure(value)
-        return value
+        return value if isinstance(value, (str, Undefined)) else to_printed(value)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """``obj.attribute``; of a dict its own keys first, so that a field may be called ``items``."""
-        if isinstance(obj, dict) and attribute in obj:
-            return obj[attribute]
-        return super().getattr(obj, attribute)
+        """``obj.attribute``: of a dict its own keys first, unless a method is called; else no method."""
+        name = attribute.removesuffix(_CALLED)
+        is_called = name != attribute
+        if isinstance(obj, dict) and name in obj and not is_called:
+            return obj[name]
+        value = super().getattr(obj, name)
+        if not is_called and isinstance(value, _METHODS):
+            return self.undefined(obj=obj, name=name)
+        return value
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Whether a template may have it: nothing of classes, and not ``translate``, which has no limit."""
@@ -226,6 +270,8 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """The result of an operator that can make something large; checked before it does."""
         spend(1)
+        if operator == "%" and isinstance(left, str):
+            right = tuple(map(to_formatted, right)) if isinstance(right, tuple) else to_formatted(right)
         OPERATOR_CHECKS[operator](left, right)
         return super().call_binop(context, operator, left, right)
 
@@ -241,8 +287,15 @@ def _tojson(value: Any, indent: int = 2) -> str:
     return json.dumps(value, indent=indent, ensure_ascii=False, default=str)
 
 
+@pass_environment
+def _join(environment: Environment, value: Any, d: str = "", attribute: str | int | None = None) -> str:
+    get = make_attrgetter(environment, attribute) if attribute is not None else None
+    items = value if get is None else map(get, value)
+    return join_texts(to_formatted(d), items)
+
+
 def _truncate(value: Any, length: int = 100) -> str:
-    text = value if isinstance(value, str) else str(value)
+    text = to_printed(value)
     length = max(length, 0)
     return text if len(text) <= length else text[:length] + "..."
 
@@ -262,6 +315,10 @@ def _with_limits(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             measure(value)
         if name in _NUMBER_FILTERS:
             check_numbers(name, (*given[1:], *kwargs.values()))
+        if name in _TEXT_FILTERS:
+            given = [to_printed(given[0]), *map(to_formatted, given[1:])] if given else given
+        elif name == "format":
+            given = list(map(to_formatted, given))
         if check is not None:
             check(*given, **kwargs)
         return function(*args[:first], *given, **kwargs)

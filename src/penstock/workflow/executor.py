@@ -13,7 +13,7 @@ from penstock.workflow.block_errors import to_record_error
 from penstock.workflow.run_context import RunContext, StepEvent
 from penstock.workflow.snapshot import snapshot
 from penstock.workflow.step import Step
-from penstock.workflow.step_run import StepRun
+from penstock.workflow.step_run import StateSource, StepRun
 
 logger = logging.getLogger("penstock.workflow")
 
@@ -55,7 +55,8 @@ class Executor:
         if on_step is not None:
             on_step(StepEvent("started", step.number, len(self._steps), step.type))
         logger.debug("[%s] Executing %s (%d/%d)", trace_id, step.type, step.number, len(self._steps))
-        run = StepRun(step, state, outcome.initial, self._context)
+        made = frozenset(name for entry in outcome.trace for name in entry["output"])
+        run = StepRun(step, state, StateSource(outcome.initial, made), self._context)
         try:
             await run.run()
         except (Exception, SystemExit, asyncio.CancelledError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock import llm
+from penstock.blocks.base import BaseMultiplierBlock
 from penstock.blocks.registry import BlockRegistry
 from penstock.blocks.registry import default_registry as default_blocks
 from penstock.entities import Constraints, ExecutionResult, Usage
@@ -96,6 +97,12 @@ class Pipeline:
     def is_multiplier(self) -> bool:
         """Whether one seed gives several records."""
         return bool(self.steps) and self.steps[0].is_multiplier
+
+    def find_consumed(self, seed: Mapping[str, Any]) -> tuple[str, ...]:
+        """The fields of ``seed`` that the pipeline's multiplier takes away from its children."""
+        block = self.steps[0].block if self.steps else None
+        consumes = block.consumes if isinstance(block, BaseMultiplierBlock) else ()
+        return tuple(name for name in consumes if name in seed)
 
     async def execute(
         self, data: Mapping[str, Any], context: RunContext | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from yaml.representer import Representer, SafeRepresenter
 
@@ -24,6 +24,13 @@ for _representer in (SafeRepresenter, Representer):  # a block may write its inp
     _representer.add_representer(State, SafeRepresenter.represent_dict)
 
 
+class StateSource(NamedTuple):
+    """Where the fields of a state come from: the seed's variables, and the names that steps have returned."""
+
+    seed: Mapping[str, Any]
+    made: frozenset[str]
+
+
 class StepRun:
     """One step over one state.
 
@@ -38,20 +45,18 @@ class StepRun:
         "_context",
         "_output",
         "_problems",
-        "_seed",
+        "_source",
         "_state",
         "_step",
         "_usage",
         "entry",
     )
 
-    def __init__(
-        self, step: Step, state: dict[str, Any], seed: Mapping[str, Any], context: RunContext
-    ) -> None:
+    def __init__(self, step: Step, state: dict[str, Any], source: StateSource, context: RunContext) -> None:
         self.entry: dict[str, Any] = {"block_type": step.type, "input": state, "output": {}}
         self._step = step
         self._state = state
-        self._seed = seed
+        self._source = source
         self._context = context
         self._usage = Usage()
         self._calls: list[dict[str, Any]] = []
@@ -104,7 +109,7 @@ class StepRun:
             index,
             context.round if new_sample else 0,
         )
-        given = State(snapshot(self._state), self._seed)
+        given = State(snapshot(self._state), *self._source)
         call_context = llm.CallContext(
             sample,
             context.journal,

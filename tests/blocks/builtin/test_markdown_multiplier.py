@@ -34,7 +34,7 @@ async def test_a_section_has_its_content_and_its_number_without_any_setting() ->
 
 
 @pytest.mark.row("A30")
-@pytest.mark.parametrize("text", ["no heading", "# A\n\n# B"])
+@pytest.mark.parametrize("text", ["no heading", "# A\ntext\n\n# B"])
 async def test_a_pipeline_returns_a_list_of_results_even_for_one_section(text: str) -> None:
     pipeline = Pipeline.load_from_dict({"name": "split", "blocks": [{"type": "MarkdownMultiplierBlock"}]})
 
@@ -54,14 +54,64 @@ async def test_a_pipeline_returns_a_list_of_results_even_for_one_section(text: s
         ("Title\n=====\ntext\n\nSub\n---\nmore", ["Title\n=====\ntext", "Sub\n---\nmore"]),
         ("# A\r\nx\r\n# B\ry", ["# A\nx", "# B\ny"]),
         ("\n\n# A\n\n\n", ["# A"]),
-        ("# A\n# B", ["# A", "# B"]),
+        ("# A\nx\n# B", ["# A\nx", "# B"]),
+        ("# A\n# B\nx", ["# A\n\n# B\nx"]),
+        ("# A\n\n## B\n\n### C\nx\n## D\ny", ["# A\n\n## B\n\n### C\nx", "## D\ny"]),
+        ("A\n=\nB\n-\nx", ["A\n=\n\nB\n-\nx"]),
+        ("# A\n<!-- # no -->\n# B\nx", ["# A\n<!-- # no -->\n\n# B\nx"]),
+        ("<!--\n# no\n\n# no\n-->\n# A\nx", ["<!--\n# no\n\n# no\n-->\n\n# A\nx"]),
+        ("---\n\n# A\nx", ["---\n\n# A\nx"]),
+        ("\ufeff# A\nx\n# B\ny", ["# A\nx", "# B\ny"]),
         ("#no heading\n#hashtag", ["#no heading\n#hashtag"]),
         ("> # quoted\n\n- # listed\n", ["> # quoted\n\n- # listed"]),
-        ("# A\x0c\u2028still A\n# B", ["# A\x0c\u2028still A", "# B"]),
+        ("# A\x0c\u2028still A\nx\n# B", ["# A\x0c\u2028still A\nx", "# B"]),
     ],
 )
 async def test_sections_are_those_that_a_reader_sees(text: str, sections: list[str]) -> None:
     assert await split(text) == sections
+
+
+BODY = "# Real heading\n\nText."
+
+
+@pytest.mark.parametrize(
+    "matter",
+    [
+        "---\ntitle: Getting started\nsidebar_position: 2\n---",
+        "---\n# comment\n\ntags:\n- a\n- b\nmore: |\n  # x\n  y\nlist: [\n  a\n]\n---  ",
+        "---\ntitle: Foo: a \t mistake\n'quoted key': x\n...",
+        "---\n---",
+        '+++\ntitle = "Hugo"\n[params]\nx.y = 1\nlist = [\n  "a",\n]\n+++',
+        '{\n  "title": "Hugo"\n}',
+    ],
+)
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+async def test_front_matter_is_left_out(matter: str, bom: str, newline: str) -> None:  # fault 19
+    for gap in ("\n", "\n\n"):
+        assert await split(bom + (matter + gap + BODY).replace("\n", newline)) == [BODY]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\n\nText between rules.\n\n---\n\nmore",
+        "---\nno end: here\n\ntext",
+        "---\nNote: a\n\nText of a paragraph.\n\n---",
+        "text\n\n---\na: b\n---",
+        '{\n  "only": "JSON"\n}',
+        "{\nno JSON\n}\n\ntext",
+        "+++\ntext\n+++",
+        "no heading",
+    ],
+)
+async def test_what_only_resembles_front_matter_is_text(text: str) -> None:
+    assert "".join("".join(await split(text)).split()) == "".join(text.split())
+
+
+async def test_a_document_of_nothing_but_front_matter_is_an_error() -> None:
+    with pytest.raises(BadInputError, match="no text below its front matter"):
+        await split("---\na: b\n---\n")
 
 
 @pytest.mark.row("A92")
@@ -105,6 +155,7 @@ async def test_deeply_nested_quotes_are_parsed() -> None:
 
 @given(st.text(alphabet="#ab \n`~->=*\t\r1.", min_size=1, max_size=200).filter(str.strip))
 async def test_no_text_is_lost(text: str) -> None:
+    text = f"text\n{text}"  # dashes at the very beginning may be front matter
     sections = await split(text)
 
     assert "".join("".join(sections).split()) == "".join(text.split())

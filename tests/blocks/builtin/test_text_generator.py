@@ -10,10 +10,11 @@ import pytest
 from penstock import llm
 from penstock.blocks.builtin.structured_generator import StructuredGenerator
 from penstock.blocks.builtin.text_generator import TextGenerator
-from penstock.entities import Attempt, Finding, Target
+from penstock.entities import Attempt, ExecutionResult, Finding, Target
 from penstock.errors import BadInputError, TemplateError
 from penstock.settings import Settings
 from penstock.testing import ModelServer
+from penstock.workflow import Pipeline
 
 SCHEMA = {
     "type": "object",
@@ -96,6 +97,72 @@ async def test_the_physics_seed_is_rendered_when_it_is_used() -> None:
     assert result["system"] == "You are a teacher who specializes in physics."
     assert result["assistant"] == "echo: Explain gravity in simple terms."
     assert not any("{{" in value for value in result.values())
+
+
+ASK = {"type": "TextGenerator", "config": {}}
+HUGO = (
+    """Use {{< ref "page.md" >}}, {{% note %}}, {{ .Site.Title }} and {{ user.name }}: {{ 7*7 }} {# no #}"""
+)
+
+
+def two_steps(first: dict[str, Any], *others: dict[str, Any]) -> Pipeline:
+    steps = [{"type": "TextGenerator", "config": first}, *(others or (ASK,))]
+    return Pipeline("Two", steps)
+
+
+@pytest.mark.parametrize("text", ["{{ 7*7 }}", "{{ user.name }}", "{% if %}", HUGO])
+@pytest.mark.parametrize("prompt", ["system", "user"])
+async def test_a_prompt_that_was_rendered_is_data_for_the_steps_that_follow(
+    model: ModelServer, prompt: str, text: str
+) -> None:  # fault 5
+    pipeline = two_steps({"user_prompt": "Q", f"{prompt}_prompt": "It says: {{ persona }}"}, ASK, ASK)
+
+    made = await pipeline.execute({"persona": text})
+
+    assert isinstance(made, ExecutionResult)
+    assert made.result[prompt] == f"It says: {text}"
+    assert len(model.asked) == 3
+    assert all(f"It says: {text}" in asked for asked in model.asked)
+
+
+async def test_a_seeds_own_prompt_that_a_step_was_told_to_send_as_it_is_stays_as_it_is(
+    model: ModelServer,
+) -> None:
+    await two_steps({"system_prompt": "{{ system }}", "user_prompt": "Q"}).execute({"system": HUGO})
+
+    assert model.asked == [[HUGO, "Q"], [HUGO, "Q"]]
+
+
+async def test_a_seeds_own_prompt_is_a_template_until_a_step_has_rendered_it(model: ModelServer) -> None:
+    seed = {"system": "You are {{ who }}", "user": "Q", "who": "one who loves {{ 7*7 }}"}
+
+    await two_steps({}).execute(seed)
+
+    assert model.asked == [["You are one who loves {{ 7*7 }}", "Q"]] * 2
+
+
+async def test_a_prompt_is_data_when_the_step_is_healed_or_its_output_is_pinned(model: ModelServer) -> None:
+    healed = ASK | {
+        "gates": [{"type": "LengthGate", "config": {"min_length": 999}}],
+        "heal": {"max_attempts": 2},
+    }
+    pipeline = two_steps({"user_prompt": "{{ text }}"}, healed)
+
+    await pipeline.run([{"text": "{{ 7*7 }}"}])
+    pinned = await pipeline.preview(
+        {}, pins={1: {"assistant": "x", "system": "", "user": "{{ 8*8 }}"}}, up_to=2
+    )
+
+    assert [asked[0] for asked in model.asked] == ["{{ 7*7 }}"] * 3 + ["{{ 8*8 }}"] * 2
+    assert pinned.outcome.error is not None  # the gate's
+
+
+@pytest.mark.row("A76", "A120")
+async def test_a_template_in_a_seed_that_cannot_be_used_is_told_with_what_to_write() -> None:
+    with pytest.raises(
+        TemplateError, match=r"^template syntax error at line 1: .* write '\{\{ system \}\}' as"
+    ):
+        await TextGenerator(user_prompt="Q").execute({"system": HUGO})
 
 
 @pytest.mark.row("A76")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -14,13 +17,20 @@ from penstock.serialization import to_text
 _NEWLINE = re.compile(r"\r\n?|\n")
 _LONG = 100_000
 """Longer documents are parsed in a thread, so that other records continue; in characters."""
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_FRONT_MATTER = {
+    "---": (("---", "..."), re.compile(r"[^\s:#][^:]*:(?:\s|$)"), re.compile(r"[\s#\]}]|- |-$")),
+    "+++": (("+++",), re.compile(r"[\w\"'.-]+\s*=|\["), re.compile(r"[\s#\]}]|['\"]{3}")),
+}
+"""By its first line: what can end it, what an entry begins with, what other lines begin with."""
 
 
 class MarkdownMultiplierBlock(BaseMultiplierBlock):
     """One state for each section of the Markdown in ``file_content``.
 
-    A section begins with its heading; text before the first heading is a section of its own. A ``#`` inside
-    code, quotes or lists is not a heading.
+    A section begins with its heading; text before the first heading is a section of its own. Headings without
+    any text begin the section that follows. A ``#`` inside code, quotes, lists or comments is not a heading.
+    Front matter (YAML, TOML or JSON) is left out.
     """
 
     name = "Markdown multiplier"
@@ -46,38 +56,79 @@ class MarkdownMultiplierBlock(BaseMultiplierBlock):
             sections = await asyncio.to_thread(self._split, text)
         else:
             sections = self._split(text)
+        if not sections:
+            raise BadInputError("file_content has no text below its front matter; there is nothing to split")
         return [{"content": section, "chunk_index": index} for index, section in enumerate(sections)]
 
     def _split(self, text: str) -> list[str]:
-        lines = _NEWLINE.split(text)
-        starts = _find_headings("\n".join(lines), self.max_heading_level)
+        lines = _NEWLINE.split(text.removeprefix("\ufeff"))
+        lines = lines[_count_front_matter(lines) :]
+        starts, filled = _find_blocks("\n".join(lines), self.max_heading_level)
         bounds = [0, *(start for start in starts if start), len(lines)]
-        sections = ["\n".join(lines[start:end]).strip("\n") for start, end in pairwise(bounds)]
-        return self._join_short([section for section in sections if section.strip()])
+        sections: list[str] = []
+        waiting: list[str] = []
+        length, has_text = 0, False
+        for start, end in pairwise(bounds):
+            section = "\n".join(lines[start:end]).strip("\n")
+            if not section.strip():
+                continue
+            length += len(section) + (2 if waiting else 0)
+            waiting.append(section)
+            has_text |= bisect_left(filled, start) < bisect_left(filled, end)
+            if has_text and length >= self.min_length:
+                sections.append("\n\n".join(waiting))
+                waiting, length, has_text = [], 0, False
+        if waiting and sections and length < self.min_length:
+            waiting.insert(0, sections.pop())
+        return [*sections, "\n\n".join(waiting)] if waiting else sections
 
-    def _join_short(self, sections: list[str]) -> list[str]:
-        joined: list[str] = []
-        waiting = ""
-        for section in sections:
-            waiting = f"{waiting}\n\n{section}" if waiting else section
-            if len(waiting) >= self.min_length:
-                joined.append(waiting)
-                waiting = ""
-        if waiting and joined:
-            joined[-1] += f"\n\n{waiting}"
-        elif waiting:
-            joined.append(waiting)
-        return joined
 
+def _find_blocks(text: str, max_level: int) -> tuple[list[int], list[int]]:
+    """The lines, from 0, at which sections begin, and those at which their text does.
 
-def _find_headings(text: str, max_level: int) -> list[int]:
-    """The lines, from 0, at which the headings outside quotes and lists begin."""
+    Headings inside quotes and lists begin no section. Rules and comments are no text.
+    """
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark")
     parser.core.ruler.enableOnly(["normalize", "block"])
-    return [
-        token.map[0]
-        for token in parser.parse(text)
-        if token.type == "heading_open" and token.level == 0 and token.map and int(token.tag[1]) <= max_level
-    ]
+    starts, filled = [], []
+    for token in parser.parse(text):
+        if token.level or token.nesting < 0 or not token.map:
+            continue
+        if token.type == "heading_open" and int(token.tag[1]) <= max_level:
+            starts.append(token.map[0])
+        elif token.type != "hr" and not (
+            token.type == "html_block" and not _COMMENT.sub("", token.content).strip()
+        ):
+            filled.append(token.map[0])
+    return starts, filled
+
+
+def _count_front_matter(lines: Sequence[str]) -> int:
+    """How many lines at the beginning of a document are its front matter."""
+    first = lines[0].rstrip()
+    if first not in _FRONT_MATTER:
+        return _count_json(lines) if first == "{" else 0
+    ends, entry, other = _FRONT_MATTER[first]
+    is_first = True
+    for number, line in enumerate(lines[1:], start=1):
+        if line.rstrip() in ends:
+            return number + 1
+        if entry.match(line):
+            is_first = False
+        elif line.strip() and not (other.match(line) if not is_first else line.startswith("#")):
+            return 0  # text between two rules
+    return 0
+
+
+def _count_json(lines: Sequence[str]) -> int:
+    """The lines of a JSON object that a document begins with; 0 when it is the whole document."""
+    text = "\n".join(lines)
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return 0
+    rest = text[end:]
+    is_front_matter = isinstance(value, dict) and rest.startswith("\n") and rest.strip()
+    return text.count("\n", 0, end) + 1 if is_front_matter else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, insert
@@ -15,7 +16,8 @@ from penstock.storage.tables import jobs, records
 
 async def save_record(session: Session, record: NewRecord) -> int:
     """Save one record and return its id; a running job uses ``Writer`` instead."""
-    row = dict(zip(NEW_COLUMNS, to_row(record, datetime.now(UTC)), strict=True))
+    whole = replace(record, consumed=())  # one record alone shares nothing
+    row = dict(zip(NEW_COLUMNS, to_row(whole, datetime.now(UTC)), strict=True))
     return int(await session.fetch_value(insert(records).returning(records.c.id).values(row)))
 
 

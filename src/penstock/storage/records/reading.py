@@ -11,7 +11,8 @@ from penstock.entities import RecordStatus
 from penstock.errors import NotFoundError
 from penstock.storage.entities import Record
 from penstock.storage.filters import Order, RecordFilter, beyond, conditions, sort_key
-from penstock.storage.records.rows import COLUMNS, COLUMNS_WITHOUT_TRACE, to_record
+from penstock.storage.records.rows import COLUMNS, COLUMNS_WITHOUT_TRACE
+from penstock.storage.records.seed_fields import to_records
 from penstock.storage.session import Session
 from penstock.storage.tables import records
 
@@ -44,7 +45,8 @@ async def get_record(session: Session, record_id: int) -> Record:
     row = await session.fetch_first(select(records).where(records.c.id == record_id))
     if row is None:
         raise NotFoundError("record not found", detail={"record_id": record_id})
-    return to_record(row)
+    [record], _ = await to_records(session, [row])
+    return record
 
 
 async def list_page(
@@ -75,7 +77,7 @@ async def list_page(
     rows = await session.fetch_all(query.order_by(*ordering).limit(limit + 1).offset(offset or None))
     shown, more = rows[:limit], len(rows) > limit
     end = Position(shown[-1].id, shown[-1].sort_key) if more and shown else None
-    return Page([to_record(row) for row in shown], end)
+    return Page((await to_records(session, shown))[0], end)
 
 
 async def count_statuses(

@@ -28,18 +28,23 @@ UNREPORTED = -1
 """In the column ``cached_tokens`` of a record of whose calls one was not reported by its provider: the other
 columns then hold estimates."""
 
+_CONSUMED = "$penstock.consumed"
+"""Key in a stored metadata with the names of the fields that are in ``seed_fields``."""
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL, which PostgreSQL refuses, and lone surrogates, which UTF-8 has no bytes for."""
 
 
 def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
     """The record's values in the order of ``NEW_COLUMNS``; ``now`` is a time as the database takes it."""
-    packed = pack_trace(record.trace, record.metadata)
+    packed = pack_trace(record.trace, record.metadata, record.consumed)
+    metadata = record.metadata
+    if record.consumed:
+        metadata = {**record.own_metadata, _CONSUMED: record.consumed}
     usage = record.usage
     seed, repetition, child = record.identity
     return (
         to_output(record.output),
-        to_json(record.metadata),
+        to_json(metadata),
         record.status.value,
         record.pipeline_id,
         record.job_id,
@@ -66,11 +71,13 @@ def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
 
 
 def to_record(row: Row[Any]) -> Record:
-    """The record that a row of ``COLUMNS`` holds."""
+    """The record that a row of ``COLUMNS`` holds, without the fields of its seed that are stored once."""
+    metadata = from_json(row.metadata)
+    consumed = metadata.pop(_CONSUMED, ()) if isinstance(metadata, dict) else ()
     return Record(
         id=row.id,
         output=row.output,
-        metadata=from_json(row.metadata),
+        metadata=metadata,
         status=RecordStatus(row.status),
         created_at=row.created_at,
         updated_at=row.updated_at,
@@ -93,6 +100,7 @@ def to_record(row: Row[Any]) -> Record:
             journal_hits=row.journal_hits,
         ),
         edits=from_json(row.edits) or {},
+        consumed=tuple(consumed),
         packed_trace=row.trace,
         packed_state=row.state,
     )

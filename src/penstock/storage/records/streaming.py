@@ -11,7 +11,8 @@ from penstock.entities import RecordId, RecordStatus
 from penstock.storage.database import Storage
 from penstock.storage.entities import Record
 from penstock.storage.filters import RecordFilter, after, conditions
-from penstock.storage.records.rows import COLUMNS, COLUMNS_WITHOUT_TRACE, to_record
+from penstock.storage.records.rows import COLUMNS, COLUMNS_WITHOUT_TRACE
+from penstock.storage.records.seed_fields import SeedFields, to_records
 from penstock.storage.session import Session
 from penstock.storage.tables import records
 
@@ -53,11 +54,13 @@ async def stream_records(
         query = query.where(records.c.seed.is_not(None))
     query = query.order_by(*keys).limit(_BATCH)
     batch = query
+    fields: SeedFields = {}
     while True:
         async with storage.reading() as session:
             rows = await session.fetch_all(batch)
-        for row in rows:
-            yield to_record(row)
+            found, fields = await to_records(session, rows, fields)
+        for record in found:
+            yield record
         if len(rows) < _BATCH:
             return
         last = rows[-1]

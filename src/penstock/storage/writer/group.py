@@ -16,6 +16,8 @@ class Group:
 
     records: list[tuple[Any, ...]] = field(default_factory=list)
     """Rows in the order of ``NEW_COLUMNS``."""
+    seed_fields: dict[tuple[int, int], str] = field(default_factory=dict)
+    """What records of a multiplier share, by job and seed; written before the records."""
     calls: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Keys and values of the journal."""
     updates: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -56,7 +58,8 @@ class Group:
     def split(self) -> list[Group]:
         """The same as groups of one item, so that one bad item fails alone."""
         records = zip(self.records, self.record_waiters, strict=True)
-        groups = [Group(records=[row], record_waiters=[waiter]) for row, waiter in records]
+        groups = [Group(seed_fields={key: value}) for key, value in self.seed_fields.items()]
+        groups += [Group(records=[row], record_waiters=[waiter]) for row, waiter in records]
         calls = zip(self.calls, self.call_waiters, strict=True)
         groups += [Group(calls=[call], call_waiters=[waiter]) for call, waiter in calls]
         groups += [Group(updates={job_id: values}) for job_id, values in self.updates.items()]

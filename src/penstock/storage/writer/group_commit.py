@@ -20,6 +20,7 @@ from penstock.storage.database import Storage
 from penstock.storage.entities import NewRecord
 from penstock.storage.jobs import to_columns
 from penstock.storage.records.rows import to_row
+from penstock.storage.records.seed_fields import find_key, to_value
 from penstock.storage.tables import to_iso8601
 from penstock.storage.writer.group import Group, Waiter
 from penstock.storage.writer.sinks import make_sink
@@ -48,6 +49,8 @@ class Writer(AsyncResource):
         """Set when there is a waiter: progress alone is not urgent."""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._stored_seeds: set[tuple[int, int]] = set()
+        """Seeds, by job and number, whose consumed fields are on disk."""
 
     async def open(self) -> Self:
         """Start writing; raises StorageError."""
@@ -77,6 +80,9 @@ class Writer(AsyncResource):
         """
         row = to_row(record, self._now())
         waiter = self._add_waiter()
+        key = find_key(record)
+        if key is not None and key not in self._stored_seeds and key not in self._next.seed_fields:
+            self._next.seed_fields[key] = to_value(record)
         self._next.records.append(row)
         self._next.record_waiters.append(waiter)
         await waiter
@@ -156,6 +162,7 @@ class Writer(AsyncResource):
             _fail(group, StorageError(f"Writing failed: {error!r}"))
             raise
         else:
+            self._stored_seeds.update(group.seed_fields)
             _acknowledge(asyncio.get_running_loop(), group.waiters)
 
 

@@ -16,6 +16,7 @@ from penstock.errors import StorageError
 from penstock.lifecycle import AsyncResource
 from penstock.storage.database import Storage
 from penstock.storage.records.rows import NEW_COLUMNS
+from penstock.storage.records.seed_fields import SEED_FIELD_COLUMNS
 from penstock.storage.tables import jobs
 from penstock.storage.writer.group import Group
 from penstock.storage.writer.statements import (
@@ -24,6 +25,7 @@ from penstock.storage.writer.statements import (
     compile_update,
     insert_call,
     insert_record,
+    insert_seed_fields,
 )
 
 _SURVIVE_KILL = "PRAGMA synchronous=NORMAL"
@@ -57,6 +59,7 @@ class SessionSink(Sink):
             insert = postgresql.insert
         self._record = insert_record(insert)
         self._call = insert_call(insert)
+        self._seed_fields = insert_seed_fields(insert)
 
     async def open(self) -> Self:
         """Nothing to do: the storage is open."""
@@ -68,6 +71,12 @@ class SessionSink(Sink):
     async def write(self, group: Group) -> None:
         """Write the group in one transaction."""
         async with self._storage.session() as session:
+            if group.seed_fields:
+                fields = [
+                    dict(zip(SEED_FIELD_COLUMNS, (*key, value), strict=True))
+                    for key, value in group.seed_fields.items()
+                ]
+                await session.execute(self._seed_fields, fields)
             if group.records:
                 rows = [dict(zip(NEW_COLUMNS, row, strict=True)) for row in group.records]
                 await session.execute(self._record, rows)
@@ -88,6 +97,7 @@ class SqliteSink(Sink):
         self._storage = storage
         self._record = ManyRowInsert(insert_record(sqlite.insert), NEW_COLUMNS)
         self._call = ManyRowInsert(insert_call(sqlite.insert), CALL_COLUMNS)
+        self._seed_fields = ManyRowInsert(insert_seed_fields(sqlite.insert), SEED_FIELD_COLUMNS)
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
 
@@ -130,6 +140,8 @@ class SqliteSink(Sink):
         connection.execute(_SURVIVE_KILL if group.has_only_calls else _SURVIVE_POWER_CUT)
         connection.execute("BEGIN IMMEDIATE")
         try:
+            fields = [(*key, value) for key, value in group.seed_fields.items()]
+            self._seed_fields.insert(connection, fields)
             self._record.insert(connection, group.records)
             self._call.insert(connection, group.calls)
             for job_id, values in group.updates.items():

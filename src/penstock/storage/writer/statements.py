@@ -12,7 +12,8 @@ from sqlalchemy import Insert, bindparam, case, func, literal_column, or_, text,
 from sqlalchemy.dialects import sqlite
 
 from penstock.storage.records.rows import NEW_COLUMNS, UNREPORTED
-from penstock.storage.tables import jobs, journal, records, to_iso8601
+from penstock.storage.records.seed_fields import SEED_FIELD_COLUMNS
+from penstock.storage.tables import jobs, journal, records, seed_fields, to_iso8601
 
 CALL_COLUMNS = ("key", "value")
 
@@ -54,6 +55,15 @@ def insert_call(insert: Callable[[Any], Any]) -> Insert:
     statement = insert(journal).values({name: bindparam(name) for name in CALL_COLUMNS})
     replacing: Insert = statement.on_conflict_do_update(
         index_elements=["key"], set_={"value": statement.excluded.value}
+    )
+    return replacing
+
+
+def insert_seed_fields(insert: Callable[[Any], Any]) -> Insert:
+    """Insert the consumed fields of a seed with the dialect's ``insert``, or replace those that are there."""
+    statement = insert(seed_fields).values({name: bindparam(name) for name in SEED_FIELD_COLUMNS})
+    replacing: Insert = statement.on_conflict_do_update(
+        index_elements=["job_id", "seed"], set_={"value": statement.excluded.value}
     )
     return replacing
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from penstock.field_paths import find_keys
@@ -93,7 +93,7 @@ class FieldTracker:
         reader = reader or f"{show_path(path[1:]) or 'The block'} reads"
         top, _, rest = field.partition(".")
         if top == "metadata" and rest:
-            self._require_in_seeds(rest.partition(".")[0], field, step, path, reader)
+            self.require_variable(rest.partition(".")[0], field, step, path, reader)
         elif field in self._made or field in own:
             pass
         elif top in self._made or top in own:
@@ -110,6 +110,14 @@ class FieldTracker:
             ]
             if missing:
                 self._add_missing(top, missing, step, path, reader)
+
+    def seeds_at(self, names: Collection[str]) -> Sequence[Mapping[str, Any]] | None:
+        """The state of each seed at this point, if it is known as far as ``names`` go."""
+        if self.seeds is None or _ANY in self._made or any(name in self._made for name in names):
+            return None
+        return [
+            {key: value for key, value in seed.items() if key not in self._consumed} for seed in self.seeds
+        ]
 
     def check_schema_path(self, field: str, step: StepPlace, path: Path, reader: str) -> None:
         """Add an issue when ``field`` is a path that the JSON Schema of its first part does not have."""
@@ -156,7 +164,7 @@ class FieldTracker:
             fix = suggest(field, self.known(), "At this point there are")
         self._issues.add(f"{reader} '{field}', {reason}.", fix, step=step, path=path)
 
-    def _require_in_seeds(self, name: str, field: str, step: StepPlace, path: Path, reader: str) -> None:
+    def require_variable(self, name: str, field: str, step: StepPlace, path: Path, reader: str) -> None:
         """Add an issue when a seed lacks the variable ``name``, which is read as ``field``."""
         if self.seeds is None:
             self.required.add(name)

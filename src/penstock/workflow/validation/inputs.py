@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.discovery import get_field_references, get_state_templates, get_templates
 from penstock.errors import TemplateError
-from penstock.template_renderer import TemplateRenderer
+from penstock.template_renderer import CompiledTemplate, TemplateRenderer
 from penstock.workflow.validation.class_settings import names, with_defaults
 from penstock.workflow.validation.context import StepInfo, ValidationContext
 from penstock.workflow.validation.issues import Path
@@ -59,16 +59,50 @@ def _check_template(
 ) -> None:
     """Check the names that a template reads; ``seed`` is the number of the seed that holds it, if any."""
     origin = "The template" if seed is None else f"Seed {seed}'s '{path[-1]}', a template,"
+    fix = "Correct the template."
+    if seed is not None:
+        fix = (
+            f"Correct it, or write '{{{{ {path[-1]} }}}}' as the prompt in the pipeline to send it as it is."
+        )
     try:
         template = _renderer.compile(text)
-        variables = sorted(template.variables - template.optional_variables)
+        variables = template.variables - template.optional_variables
         metadata_variables = sorted(template.metadata_variables)
     except TemplateError as error:
         message = f"{origin} cannot be used: {first_line(error.message)}."
-        context.issues.add(message, "Correct the template.", step=step, path=path)
+        context.issues.add(message, fix, step=step, path=path)
         return
-    for name in (*variables, *(f"metadata.{name}" for name in metadata_variables)):
+    failure = None
+    if (states := context.fields.seeds_at(template.variables)) is not None:
+        failure = _try_template(template, states, context.fields.seeds or (), seed)
+        if failure is None:  # it works, whatever it looks like
+            return
+    elif context.fields.seeds is not None:
+        variables -= template.conditional_variables
+    found = len(context.issues.found)
+    for name in sorted(variables):
         context.fields.require(name, step, path, f"{origin} reads")
+    for name in metadata_variables:
+        context.fields.require_variable(name, f"metadata.{name}", step, path, f"{origin} reads")
+    if failure and len(context.issues.found) == found:
+        context.issues.add(f"{origin} cannot be used with {failure}.", fix, step=step, path=path)
+
+
+def _try_template(
+    template: CompiledTemplate,
+    states: Sequence[Mapping[str, Any]],
+    seeds: Sequence[Mapping[str, Any]],
+    only: int | None,
+) -> str | None:
+    """Which seed the template fails with, and why; None when it can be rendered with all of them."""
+    for number, (state, seed) in enumerate(zip(states, seeds, strict=True), start=1):
+        if only not in {None, number}:
+            continue
+        try:
+            template.render(state, seed)
+        except TemplateError as error:
+            return f"seed {number}: {first_line(error.message)}"
+    return None
 
 
 def _check_state_templates(
