@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +106,7 @@ async def test_what_is_no_ordinary_file_is_never_replaced(tmp_path: Path) -> Non
 
 
 async def test_a_file_that_appears_during_the_export_is_kept(tmp_path: Path) -> None:
-    async def records():  # type: ignore[no-untyped-def]
+    async def records() -> AsyncIterator[Any]:
         yield record(1)
         (tmp_path / "x.jsonl").write_text("precious")
 
