@@ -134,7 +134,7 @@ def _name_columns(
         named -= 1
     if named < len(header) and _is_empty_beyond(named, sample, separator):
         header = header[:named]
-        notes.append(f"{name}: what the header's last separator begins has no name and no values; left out.")
+        notes.append(f"{name}: the header ends with a separator; what follows has no values and is left out.")
     columns: list[str] = []
     for number, column in enumerate(header, start=1):
         if not column:

@@ -37,12 +37,11 @@ def find_separator(lines: Sequence[str]) -> str:
     splitting = [separator for separator in _SEPARATORS if (widths[separator] or [0])[0] > 1]
     if splitting:
         return max(splitting, key=lambda separator: _rate(widths[separator]))
-    # One column.
-    header = next((line for line in lines if line.strip()), "").strip()
-    if header[-1:] in _SEPARATORS:
-        return header[-1:] or ","
-    # A separator that no row has leaves texts with commas whole; a row that commas split in the
-    # same way each time is rather a row whose header is wrong.
+    header = next((line for line in lines if line.strip()), "").rstrip("\r\n ")
+    if header and header[-1] in _SEPARATORS:
+        return header[-1]
+    # A separator that no row has leaves texts with commas whole; rows that commas split in the same way each
+    # time are rather a table whose header is wrong.
     if len(set(widths[","][1:])) == 1:
         return ","
     unused = [separator for separator in _SEPARATORS if set(widths[separator]) == {1}]
