@@ -243,7 +243,11 @@ async def test_a_multiplier_that_fails_is_one_failed_item_with_its_trace() -> No
 
 @pytest.mark.parametrize("pipeline", [ONE_STEP, build("Split", "Note")])
 async def test_a_seed_that_cannot_be_used_is_one_failed_item_in_its_place(pipeline: Pipeline) -> None:
-    entries = [Seed({"text": "a"}), UnusableSeed(BadInputError("row 2: no")), Seed({"text": "c"})]
+    entries: list[Seed | UnusableSeed] = [
+        Seed({"text": "a"}),
+        UnusableSeed(BadInputError("row 2: no")),
+        Seed({"text": "c"}),
+    ]
     seeds = SeedSource("s", "parquet", lambda: iter(entries), digest="", total=3)
     earlier = EarlierWork(Progress(total=3))
     earlier.progress.prepare_steps([step.type for step in pipeline.steps])
