@@ -7,6 +7,7 @@ what a value looks like.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -17,6 +18,10 @@ _OPTIONS = orjson.OPT_NON_STR_KEYS
 _EXACT = " "
 """First character of a text that only the standard library reads exactly (integers beyond 64 bits)."""
 _EXACT_BYTES = _EXACT.encode()
+_DIGITS = bytes(ord("0") if chr(code) in "0123456789." else ord(" ") for code in range(256))
+"""Makes "0" of all that may be in the middle of a number."""
+_LONG_NUMBER = b"0" * 17
+"""A number without this many digits and points in a row is exact as an integer of 64 bits, or as a float."""
 _FLAT = (str, int, type(None))
 
 
@@ -49,6 +54,22 @@ def from_json(text: str | bytes | None) -> Any:
     if text[:1] in (_EXACT, _EXACT_BYTES):  # a set would be made for each call
         return json.loads(text)
     return orjson.loads(text)
+
+
+def parse_json(text: str | bytes, *, parse_float: Callable[[str], Any] | None = None) -> Any:
+    """The value of JSON that somebody else wrote, with all digits of its integers.
+
+    ``parse_float`` reads the numbers with a fraction or an exponent where they may have more digits than a
+    float holds. Raises ``orjson.JSONDecodeError``, a ValueError, for text that is not JSON.
+    """
+    value = orjson.loads(text)
+    data = text.encode() if isinstance(text, str) else text
+    if _LONG_NUMBER not in data.translate(_DIGITS):
+        return value
+    try:
+        return json.loads(data, parse_float=parse_float)
+    except (ValueError, RecursionError) as error:  # more digits than Python converts, or nested very deep
+        raise orjson.JSONDecodeError(f"a number cannot be read: {error}", data.decode(), 0) from error
 
 
 def to_text(value: Any) -> str:

@@ -188,3 +188,25 @@ async def test_what_a_job_uses_is_counted_in_the_metrics(client: AsyncClient, cr
     metrics = (await client.get("/metrics")).text
 
     assert 'penstock_executions_total{outcome="completed"} 3.0' in metrics
+
+
+async def test_the_separator_of_a_csv_file_can_be_said_and_is_kept_for_the_job(
+    client: AsyncClient, create: Create
+) -> None:
+    file = {"file": ("seeds.csv", b"a,b,n;c\n1,2,3;4\n")}
+    pipeline = await create({"type": "TextGenerator", "config": {"user_prompt": "{{ c }}"}})
+
+    for route in ("generate", "generate_from_file"):
+        form = {"pipeline_id": pipeline, "separator": ";"}
+        answer = await client.post(f"/api/{route}", files=file, data=form)
+        assert answer.status_code == 200, answer.text
+        job_id = answer.json()["job_id"]
+        await _wait(client, job_id)
+        (record,) = (await client.get("/api/records", params={"job_id": job_id})).json()
+        assert record["metadata"] == {"a,b,n": "1,2,3", "c": "4"}
+
+    refused = await client.post(
+        "/api/generate", files=file, data={"pipeline_id": pipeline, "separator": ";;"}
+    )
+    assert refused.status_code == 400
+    assert "A separator is one character" in refused.json()["error"]

@@ -94,3 +94,61 @@ def test_an_export_without_records_ends_with_1(after_run: Cli, tmp_path: Path) -
 
     assert done.status == 1
     assert "the job has no record with these statuses" in done.err
+
+
+def test_an_export_into_the_folder_of_a_project_keeps_its_files(after_run: Cli, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# My project\n")
+
+    refused = after_run("export", "out.jsonl", "--format", "openai", "-o", ".")
+
+    assert refused.status == 2
+    assert "README.md exists" in refused.err
+    assert "--overwrite" in refused.err
+    assert (tmp_path / "README.md").read_text() == "# My project\n"
+    assert not (tmp_path / "train.jsonl").exists()
+    assert after_run("export", "out.jsonl", "-o", ".", "--overwrite").status == 0
+
+
+def test_an_export_never_replaces_the_output_of_its_run(after_run: Cli, tmp_path: Path) -> None:
+    before = (tmp_path / "out.jsonl").read_bytes()
+
+    refused = after_run("export", "out.jsonl", "-o", "out.jsonl", "--overwrite")
+
+    assert refused.status == 2
+    assert "the output of the run itself" in refused.err
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+
+
+def test_records_that_an_export_leaves_out_are_told_with_their_number(
+    cli: Cli, model: ModelServer, tmp_path: Path
+) -> None:
+    write(tmp_path)
+    (tmp_path / "s.jsonl").write_text(
+        '{"topic": "a", "o": {"a": 1}}\n{"topic": "b"}\n{"topic": "c", "o": {}}\n{"topic": "d"}\n'
+    )
+    model.answer = lambda body: refusal(400) if " d." in last_user_message(body) else "fine"
+    cli("run", "p.yaml", "s.jsonl", "-o", "out.jsonl", "-q")
+
+    done = cli("export", "out.jsonl", "-o", "x.jsonl", "--map", "o=o.a")
+    report = cli("export", "out.jsonl", "-o", "y.jsonl", "--map", "o=o.a", "--json").json
+
+    assert done.status == 0
+    assert "2 records as jsonl, 1 left out (without 'o.a'), 1 failed not asked for (--status)" in done.err
+    assert (report["skipped"], report["missing"], report["excluded"]) == (1, {"o.a": 1}, {"failed": 1})
+    assert read_lines(tmp_path / "x.jsonl") == [{"o": 1}, {"o": None}]
+
+
+def test_an_export_to_a_dash_goes_to_standard_output(after_run: Cli, tmp_path: Path) -> None:
+    done = after_run("export", "out.jsonl", "-o", "-", "--format", "csv")
+
+    assert done.status == 0
+    assert len(list(csv.DictReader(done.out.splitlines()))) == 3
+    assert not (tmp_path / "-").exists()
+
+
+def test_an_export_in_a_folder_without_runs_says_so_and_makes_no_database(cli: Cli, tmp_path: Path) -> None:
+    done = cli("export", "out.jsonl", "-o", "x.jsonl")
+
+    assert done.status == 2
+    assert "There is no database" in done.err
+    assert not (tmp_path / "data").exists()

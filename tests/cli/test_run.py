@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cli.conftest import Cli
@@ -206,6 +208,33 @@ def test_a_run_with_failed_records_says_how_to_make_them_again(
     assert as_json.json["advice"] == advice
 
 
+def test_a_value_that_no_seed_can_hold_costs_one_record_of_a_parquet_file(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path)
+    values = [1.0] * 40 + [float("inf")] + [1.0] * 9
+    pq.write_table(pa.table({"topic": [f"t{n}" for n in range(50)], "x": values}), tmp_path / "s.parquet")
+
+    checked = cli("validate", "p.yaml", "s.parquet")
+    done = cli("run", "p.yaml", "s.parquet", "-o", "out.jsonl", "--json")
+
+    assert checked.status == 2
+    assert "s.parquet row 41: the column 'x' holds inf" in checked.err
+    assert done.status == 1
+    assert (done.json["records_generated"], done.json["records_failed"]) == (49, 1)
+    assert "row 41" in (tmp_path / "out.failed.jsonl").read_text()
+
+
+def test_the_format_of_standard_input_can_be_said(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path)
+
+    refused = cli("run", "p.yaml", "-", "-o", "out.jsonl", stdin=b"topic\na\n")
+    done = cli("run", "p.yaml", "-", "-o", "out.jsonl", "--seed-format", "csv", stdin=b"topic\na\n")
+
+    assert refused.status == 2
+    assert "--seed-format" in refused.err
+    assert done.status == 0
+    assert read_lines(tmp_path / "out.jsonl")[0]["metadata"] == {"topic": "a"}
+
+
 def test_a_dash_is_no_name_for_the_records(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path)
 
@@ -214,3 +243,28 @@ def test_a_dash_is_no_name_for_the_records(cli: Cli, tmp_path: Path) -> None:
     assert done.status == 2
     assert "name one, as in -o records.jsonl" in done.err
     assert not (tmp_path / "-").exists()
+
+
+def test_how_a_csv_file_is_read_can_be_said_and_is_told(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "idx.csv").write_text(";topic\n0;a\n")
+
+    done = cli("run", "p.yaml", "idx.csv", "--separator", ";", "-o", "out.jsonl", "-q")
+    wrong = cli("validate", "p.yaml", "idx.csv", "--separator", ",")
+
+    assert done.status == 0
+    assert "idx.csv: column 1 has no name; it is called 'column_1'." in done.err
+    assert read_lines(tmp_path / "out.jsonl")[0]["metadata"] == {"column_1": "0", "topic": "a"}
+    assert wrong.status == 1
+
+
+def test_an_integer_beyond_64_bits_keeps_its_digits_to_the_export(cli: Cli, tmp_path: Path) -> None:
+    number = 2**128 - 1
+    write(tmp_path)
+    (tmp_path / "s.jsonl").write_text(f'{{"topic": {number}}}\n')
+
+    cli("run", "p.yaml", "s.jsonl", "-o", "out.jsonl", "-q")
+    cli("export", "out.jsonl", "-o", "x.jsonl", "--map", "n=topic", "--map", "q=user")
+
+    assert read_lines(tmp_path / "out.jsonl")[0]["metadata"] == {"topic": number}
+    assert read_lines(tmp_path / "x.jsonl") == [{"n": number, "q": f"Tell me about {number}."}]

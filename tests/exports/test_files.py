@@ -73,7 +73,7 @@ async def test_an_export_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     target.write_text("old")
 
     with pytest.raises((ConnectionError, StorageError)):
-        await export(breaking(), target, "jsonl")
+        await export(breaking(), target, "jsonl", overwrite=True)
 
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]

@@ -12,6 +12,7 @@ from penstock.errors import BadInputError
 from penstock.exports import (
     FORMATS,
     export,
+    iter_lines,
     preview,
 )
 from support.exports import export_lines, record, stream
@@ -35,6 +36,7 @@ async def test_an_unknown_path_is_refused_with_the_known_fields(tmp_path: Path, 
             tmp_path / "x",
             format_,
             {field: "generated.titel"},
+            overwrite=True,
         )
 
     assert (tmp_path / "x").read_text() == "the old export"
@@ -48,6 +50,36 @@ async def test_records_without_a_mapped_field_are_left_out_and_counted(tmp_path:
 
     assert (report.rows, report.skipped) == (2, 1)
     assert report.bytes == (tmp_path / "x.jsonl").stat().st_size
+
+    assert report.missing == {"a": 1}
+
+
+async def test_an_optional_part_of_an_answer_is_null_where_it_is_missing(tmp_path: Path) -> None:
+    records = (record(1, o={"a": 1}), record(2, o={"a": 2, "note": "x"}), record(3, p=1))
+
+    lines = await export_lines("jsonl", *records, mapping={"a": "o.a", "note": "o.note"})
+    report = await export(stream(*records), tmp_path / "x.parquet", "parquet", {"note": "o.note"})
+
+    assert lines == [{"a": 1, "note": None}, {"a": 2, "note": "x"}]
+    assert (report.rows, report.skipped, report.missing) == (2, 1, {"o.note": 1})
+
+
+async def test_an_optional_field_of_a_training_format_may_be_missing_although_it_is_mapped() -> None:
+    records = (record(1, user="q", assistant="a"), record(2, user="q", assistant="a", role="r"))
+
+    examples = await export_lines("openai", *records, mapping={"system": "role"})
+
+    assert [[turn["role"] for turn in example["messages"]] for example in examples] == [
+        ["user", "assistant"],
+        ["system", "user", "assistant"],
+    ]
+
+
+async def test_a_wrong_path_into_an_answer_is_refused_before_the_first_row() -> None:
+    records = [record(number, o={"a": 1}) for number in range(300)]
+
+    with pytest.raises(BadInputError, match=r"No record has the field 'o\.b'.*o\.a"):
+        await anext(iter_lines(stream(*records), "jsonl", {"a": "o.a", "b": "o.b"}))
 
 
 async def test_a_format_or_field_that_does_not_exist_is_refused(tmp_path: Path) -> None:

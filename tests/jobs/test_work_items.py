@@ -11,10 +11,11 @@ import pytest
 
 from penstock import llm
 from penstock.entities import RecordId
+from penstock.errors import BadInputError
 from penstock.jobs.options import JobOptions
 from penstock.jobs.progress import Progress
 from penstock.jobs.work_items import EarlierWork, Retry, WorkItem, WorkItems
-from penstock.seeds import Seed, SeedSource
+from penstock.seeds import Seed, SeedSource, UnusableSeed
 from penstock.settings import Settings
 from penstock.testing import ModelServer
 from penstock.workflow import Pipeline
@@ -239,6 +240,23 @@ async def test_a_multiplier_that_fails_is_one_failed_item_with_its_trace() -> No
     assert item.failure is not None
     assert item.failure.error is not None
     assert [step["block_type"] for step in item.failure.trace] == ["Split"]
+
+
+@pytest.mark.parametrize("pipeline", [ONE_STEP, build("Split", "Note")])
+async def test_a_seed_that_cannot_be_used_is_one_failed_item_in_its_place(pipeline: Pipeline) -> None:
+    entries: list[Seed | UnusableSeed] = [
+        Seed({"text": "a"}),
+        UnusableSeed(BadInputError("row 2: no")),
+        Seed({"text": "c"}),
+    ]
+    seeds = SeedSource("s", "parquet", lambda: iter(entries), digest="", total=3)
+    earlier = EarlierWork(Progress(total=3))
+    earlier.progress.prepare_steps([step.type for step in pipeline.steps])
+
+    items = await take_all(WorkItems(pipeline, seeds.entries(), JobOptions(), earlier, None))
+
+    assert [item.identity.seed for item in items] == [0, 1, 2]
+    assert [item.failure and str(item.failure.error) for item in items] == [None, "row 2: no", None]
 
 
 async def test_the_multipliers_own_runs_are_counted() -> None:

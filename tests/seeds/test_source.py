@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from pathlib import Path
 
@@ -168,3 +169,40 @@ def test_any_punctuation_gives_seeds_or_a_clear_error(content: str, name: str) -
         assert error.message  # noqa: PT017 - either outcome is right
     else:
         assert all(isinstance(seed, Seed) for seed in seeds)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv", "json", "parquet"])
+def test_a_compressed_file_is_read(tmp_path: Path, suffix: str) -> None:
+    plain = tmp_path / f"s.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.table({"a": ["1"]}), plain)
+    else:
+        write(plain, {"jsonl": '{"a": "1"}', "json": '{"metadata": {"a": "1"}}'}.get(suffix, "a\n1\n"))
+    packed = write(tmp_path / f"s.{suffix}.gz", gzip.compress(plain.read_bytes()))
+
+    with open_seeds(packed) as seeds:
+        assert list(seeds) == list(seeds) == [Seed({"a": "1"})]
+        assert seeds.digest == open_seeds(plain).digest
+
+
+def test_a_compressed_file_that_is_damaged_or_too_large_is_refused(tmp_path: Path) -> None:
+    packed = gzip.compress(b'{"a": "1"}\n' * 10_000)
+
+    assert "cannot be unpacked" in refusal(tmp_path / "s.jsonl.gz", packed[:-20])
+    write(tmp_path / "s.jsonl.gz", packed)
+    with pytest.raises(TooLargeError):
+        open_seeds(tmp_path / "s.jsonl.gz", max_bytes=10_000)
+
+
+def test_compressed_standard_input_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(b'{"a": 1}\n'))))
+
+    with open_seeds("-") as seeds:
+        assert list(seeds) == [Seed({"a": 1})]
+
+
+def test_a_program_without_standard_input_gets_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+
+    with pytest.raises(BadInputError, match="no standard input"):
+        open_seeds("-")

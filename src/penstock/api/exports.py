@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -22,6 +23,7 @@ from penstock.redaction import redact_known
 from penstock.storage import records
 from penstock.storage.filters import RecordFilter
 
+logger = logging.getLogger(__name__)
 router = make_router("/api/export", "exports", 422)
 
 Format = Literal["jsonl", "csv", "parquet", "openai", "sharegpt", "alpaca"]
@@ -136,10 +138,34 @@ async def _stream(
     chunks = (
         _iter_parquet(services, record_filter, mapping)
         if format == "parquet"
-        else _join(exports.iter_lines(_stream_records(services, record_filter), format, mapping))
+        else _iter_text(services, record_filter, format, mapping)
     )
     first = await anext(chunks, b"")
     return StreamingResponse(_chain(first, chunks), media_type=_MEDIA.get(format, _LINES))
+
+
+async def _iter_text(
+    services: Services,
+    record_filter: RecordFilter,
+    format: str,  # noqa: A002
+    mapping: dict[str, str] | None,
+) -> AsyncIterator[bytes]:
+    report = exports.ExportReport()
+    found = _stream_records(services, record_filter)
+    async for chunk in _join(exports.iter_lines(found, format, mapping, report=report)):
+        yield chunk
+    _log_skipped(report)
+
+
+def _log_skipped(report: exports.ExportReport) -> None:
+    """Tell the service's log what was left out: the answer has no place for it, once it has begun."""
+    if report.skipped:
+        logger.warning(
+            "An export has %d records and leaves %d out; without these fields: %s",
+            report.rows,
+            report.skipped,
+            report.missing,
+        )
 
 
 async def _join(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -164,7 +190,8 @@ def _mask(lines: list[bytes]) -> bytes:
 async def _iter_parquet(
     services: Services, record_filter: RecordFilter, mapping: dict[str, str] | None
 ) -> AsyncIterator[bytes]:
-    file, _ = await exports.open_export(_stream_records(services, record_filter), "parquet", mapping)
+    file, report = await exports.open_export(_stream_records(services, record_filter), "parquet", mapping)
+    _log_skipped(report)
     with file:
         while chunk := await asyncio.to_thread(_read, file):
             yield chunk

@@ -27,6 +27,10 @@ _POLL_SECONDS = 0.5
 SeedUpload = Annotated[
     UploadFile, File(description="Seeds: .json, .md, .jsonl, .csv or .parquet, up to 10 MB.")
 ]
+SeparatorForm = Annotated[
+    str | SkipJsonSchema[None],
+    Form(description="What separates the cells of a .csv file; without it, it is found in the first rows."),
+]
 PipelineForm = Annotated[int, Form(ge=0, lt=2**63, description="The pipeline that makes the records.")]
 
 
@@ -47,12 +51,18 @@ async def generate(
         Annotated[int, Field(ge=1, le=4096)] | SkipJsonSchema[None],
         Form(description="Records in flight; without it as many as the model's limit allows."),
     ] = None,
+    separator: SeparatorForm = None,
 ) -> Json:
     """Answers at once. The job waits until fewer than `MAX_RUNNING_JOBS` run; it survives a restart of the
     service."""
     content = await file.read()
     job_id = await services.queue.submit(
-        pipeline_id, file.filename or "", content, fresh=fresh, concurrency=concurrency
+        pipeline_id,
+        file.filename or "",
+        content,
+        fresh=fresh,
+        concurrency=concurrency,
+        separator=separator or None,
     )
     return Json({"job_id": job_id})
 
@@ -63,9 +73,14 @@ async def generate(
     response_model=JobSummary,
     responses=_UNKNOWN,
 )
-async def generate_from_file(services: ServicesDep, file: SeedUpload, pipeline_id: PipelineForm) -> Json:
+async def generate_from_file(
+    services: ServicesDep, file: SeedUpload, pipeline_id: PipelineForm, separator: SeparatorForm = None
+) -> Json:
     """For small files: answers when the job has ended or is paused. `generate` answers at once."""
-    job_id = await services.queue.submit(pipeline_id, file.filename or "", await file.read())
+    content = await file.read()
+    job_id = await services.queue.submit(
+        pipeline_id, file.filename or "", content, separator=separator or None
+    )
     job = await services.queue.read(job_id)
     while job.status in {JobStatus.QUEUED, JobStatus.RUNNING} and not services.closing.is_set():
         await services.queue.wait_for_change(_POLL_SECONDS)

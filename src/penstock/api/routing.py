@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.routing import APIRoute
 
 from penstock.api.errors import error_responses
-from penstock.serialization import to_json
+from penstock.serialization import parse_json, to_json
 
 MAX_DEPTH = 100
 """The limit of nesting in the JSON of a request."""
@@ -26,7 +25,7 @@ class _JsonRequest(Request):
     async def json(self) -> Any:
         if not hasattr(self, "_value"):
             body = await self.body()
-            value = orjson.loads(body)
+            value = parse_json(body)
             if _is_deeper(value, MAX_DEPTH):
                 raise json.JSONDecodeError(f"nested more than {MAX_DEPTH} levels deep", "", 0)
             self._value = value

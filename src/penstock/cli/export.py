@@ -25,7 +25,13 @@ Examples:
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("source", required=False)
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A folder, or a file.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="A folder, a file, or - for standard output.",
+)
 @click.option(
     "--format",
     "form",
@@ -41,6 +47,7 @@ Examples:
     help="Take FIELD from PATH, such as generated.answer.",
 )
 @click.option("--status", multiple=True, help="Only records with this status; may be given more than once.")
+@click.option("--overwrite", is_flag=True, help="Replace files that no export made.")
 @json_option
 def export(
     source: str | None,
@@ -48,24 +55,40 @@ def export(
     form: str,
     mapping: tuple[str, ...],
     status: tuple[str, ...],
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Write the records of SOURCE as a training-ready dataset.
 
     SOURCE is a run's output file, or a job's number; without it, the newest job. A folder gets the data, a
     card that says how they were made, and the pipeline. Failed and rejected records are left out unless
-    --status asks for them.
+    --status asks for them. A file that no export made is replaced only with --overwrite.
     """
     from penstock.cli.event_loop import run_async
 
-    report = run_async(_export(source, output, form, _read_mapping(mapping), status))
+    if str(output) == "-" and as_json:
+        raise click.UsageError("--json prints the report on standard output; name a file for the records.")
+    options = {"mapping": _read_mapping(mapping), "statuses": status, "overwrite": overwrite}
+    report = run_async(_export(source, output, form, options))
     if as_json:
         print_json(report)
     else:
-        print_message(f"{pluralize(report['rows'], 'record')} as {form}: {report['path']}")
-    if not report["rows"]:
+        print_message(_describe(report, form))
+    if not report["rows"] and not report["skipped"]:
         print_message("Nothing was exported: the job has no record with these statuses.")
     sys.exit(ExitStatus.OK if report["rows"] else ExitStatus.INCOMPLETE)
+
+
+def _describe(report: dict[str, Any], form: str) -> str:
+    """What was written, and what was left out."""
+    text = f"{pluralize(report['rows'], 'record')} as {form}"
+    if report["skipped"]:
+        fields = ", ".join(f"'{path}'" for path in report["missing"])
+        text += f", {report['skipped']} left out" + (f" (without {fields})" if fields else "")
+    if report["excluded"]:
+        counts = ", ".join(f"{count} {status}" for status, count in report["excluded"].items())
+        text += f", {counts} not asked for (--status)"
+    return f"{text}: {report['path']}"
 
 
 def _read_mapping(pairs: tuple[str, ...]) -> dict[str, str] | None:
@@ -78,17 +101,23 @@ def _read_mapping(pairs: tuple[str, ...]) -> dict[str, str] | None:
     return mapping or None
 
 
-async def _export(
-    source: str | None, output: Path, form: str, mapping: dict[str, str] | None, statuses: tuple[str, ...]
-) -> dict[str, Any]:
-    from penstock.jobs.dataset_export import export_job
+async def _export(source: str | None, output: Path, form: str, options: dict[str, Any]) -> dict[str, Any]:
+    from penstock.jobs.dataset_export import export_job, write_job
     from penstock.settings import get_settings
     from penstock.storage.database import Storage
 
     settings = get_settings()
+    if not settings.database_url and not Path(settings.database_path).exists():
+        raise BadInputError(
+            f"There is no database {settings.database_path} with runs; give the command in the folder of the "
+            "run, or set DATABASE_PATH."
+        )
     async with Storage(settings.database_url or settings.database_path) as storage:
         job = await _find_job(storage, source)
-        return await export_job(storage, job, output, form, mapping=mapping, statuses=statuses)
+        if str(output) == "-":
+            del options["overwrite"]
+            return await write_job(storage, job, sys.stdout.buffer, form, **options)
+        return await export_job(storage, job, output, form, **options)
 
 
 async def _find_job(storage: Storage, source: str | None) -> Job:
@@ -104,5 +133,8 @@ async def _find_job(storage: Storage, source: str | None) -> Job:
             return await jobs.get_job(session, int(source))
         found = await jobs.find_job_by_output(session, str(Path(source).resolve()))
     if found is None:
-        raise BadInputError(f"{source} is neither the output of a run in this database nor a job's number.")
+        raise BadInputError(
+            f"{source} is neither a job's number nor the output of a run in the database "
+            f"{storage.path or storage.url}; give the command in the folder of the run, or set DATABASE_PATH."
+        )
     return found

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from penstock.cli.output import print_message
 from penstock.errors import BadInputError
 
 if TYPE_CHECKING:
-    from penstock.seeds import SeedSource
+    from penstock.seeds import SeedFormat, SeedSource
     from penstock.workflow import Pipeline
 
 EXAMPLE_SEEDS = "examples"
@@ -44,10 +48,26 @@ def load_pipeline(name: str) -> Pipeline:
     return Pipeline.load_from_dict(definition)
 
 
-def load_seeds(name: str, pipeline: str) -> SeedSource:
+def seed_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that reads a seed file, for ``load_seeds``."""
+    for option in (
+        click.option("--separator", help="What separates the cells of a CSV file; by default it is found."),
+        click.option(
+            "--seed-format",
+            type=click.Choice(["json", "jsonl", "csv", "parquet", "md"]),
+            help="The format of SEEDS; by default that of the file's name or first bytes.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def load_seeds(
+    name: str, pipeline: str, *, seed_format: SeedFormat | None = None, separator: str | None = None
+) -> SeedSource:
     """The seeds of a file, of standard input (``-``), or the examples of the template ``pipeline``.
 
-    Raises BadInputError.
+    Notes on how the file is read are printed. Raises BadInputError.
     """
     from penstock.seeds import SeedSource, open_seeds
 
@@ -60,4 +80,7 @@ def load_seeds(name: str, pipeline: str) -> SeedSource:
         if not examples:
             raise BadInputError(f"'{pipeline}' has no example seeds; give a seed file.")
         return SeedSource.from_data(examples, name=f"examples of {pipeline}")
-    return open_seeds(name)
+    seeds = open_seeds(name, format=seed_format, separator=separator)
+    for note in seeds.notes:
+        print_message(note)
+    return seeds

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock.cli.event_loop import run_async
+from penstock.cli.loading import load_pipeline, load_seeds, seed_options
 from penstock.cli.output import (
     ExitStatus,
     format_cost,
@@ -30,7 +31,7 @@ from penstock.settings import get_settings
 if TYPE_CHECKING:
     from penstock.jobs.options import RunOptions
     from penstock.jobs.runs import Run, RunReport
-    from penstock.seeds import SeedSource
+    from penstock.seeds import SeedFormat, SeedSource
     from penstock.workflow import Pipeline
 
 _EXAMPLES = """\b
@@ -40,6 +41,7 @@ Examples:
   penstock run pipeline.yaml seeds.csv -o out.jsonl --dry-run
   penstock run pipeline.yaml seeds.csv -o out.jsonl --retry-failed
   cat seeds.jsonl | penstock run pipeline.yaml - -o out.jsonl
+  cat seeds.csv | penstock run pipeline.yaml - --seed-format csv -o out.jsonl
 """
 
 
@@ -59,6 +61,8 @@ class _Arguments:
     overwrite: bool
     quiet: bool
     as_json: bool
+    seed_format: SeedFormat | None
+    separator: str | None
 
     def to_run_options(self) -> RunOptions:
         """How the run is to be made."""
@@ -78,6 +82,12 @@ class _Arguments:
         )
 
 
+def _refuse_dash(context: click.Context, parameter: click.Parameter, output: Path | None) -> Path | None:
+    if output == Path("-"):
+        raise click.BadParameter("a run needs a file, from which it can continue; name one.")
+    return output
+
+
 @click.command(epilog=_EXAMPLES)
 @click.argument("pipeline")
 @click.argument("seeds")
@@ -85,6 +95,7 @@ class _Arguments:
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_refuse_dash,
     help="A file for the records (JSONL).",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Make only this many records, as a preview.")
@@ -96,6 +107,7 @@ class _Arguments:
 @click.option("--retry-failed", is_flag=True, help="Make only the failed records again.")
 @click.option("--dry-run", is_flag=True, help="Show the first prompts and an estimate; call no model.")
 @click.option("--overwrite", is_flag=True, help="Replace an output file that is not from a run.")
+@seed_options
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def run(**arguments: Any) -> None:
@@ -106,13 +118,13 @@ def run(**arguments: Any) -> None:
     missing, no finished model call paid for again. Ctrl-C once finishes the records in flight, twice stops at
     once. The SEEDS "examples" are the seeds that a template includes.
     """
-    from penstock.cli.loading import load_pipeline, load_seeds
-
     given = _Arguments(**arguments)
     if given.fresh and given.replay:
         raise click.UsageError("--fresh and --replay exclude each other.")
     pipeline = load_pipeline(given.pipeline)
-    with load_seeds(given.seeds, given.pipeline) as seeds:
+    with load_seeds(
+        given.seeds, given.pipeline, seed_format=given.seed_format, separator=given.separator
+    ) as seeds:
         if given.dry_run:
             from penstock.cli.dry_run import show_dry_run
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
+from penstock.cli.loading import find_definition, load_seeds, seed_options
 from penstock.cli.output import ExitStatus, json_option, pluralize, print_json, print_message, print_result
+
+if TYPE_CHECKING:
+    from penstock.seeds import SeedFormat
 
 _SAMPLED_SEEDS = 1000
 """How many seeds are checked for the variables that the pipeline needs."""
@@ -22,14 +27,20 @@ Examples:
 @click.command(epilog=_EXAMPLES)
 @click.argument("pipeline")
 @click.argument("seeds", required=False)
+@seed_options
 @json_option
-def validate(pipeline: str, seeds: str | None, as_json: bool) -> None:
+def validate(
+    pipeline: str,
+    seeds: str | None,
+    as_json: bool,
+    seed_format: SeedFormat | None,
+    separator: str | None,
+) -> None:
     """Check PIPELINE, and SEEDS against it, before any model is called.
 
     Each issue names the step and says what to write instead. Exit status 1 when there is an error.
     """
     from penstock.blocks.registry import default_registry as default_blocks
-    from penstock.cli.loading import find_definition, load_seeds
     from penstock.gates import default_registry as default_gates
     from penstock.workflow import required_variables
     from penstock.workflow import validate as find_issues
@@ -37,7 +48,8 @@ def validate(pipeline: str, seeds: str | None, as_json: bool) -> None:
     definition, source = find_definition(pipeline)
     sample = None
     if seeds is not None:
-        with load_seeds(seeds, pipeline) as given:
+        with load_seeds(seeds, pipeline, seed_format=seed_format, separator=separator) as given:
+            given.check()
             sample = given.head(_SAMPLED_SEEDS)
     issues = find_issues(
         definition, seeds=sample, blocks=default_blocks(), gates=default_gates(), source=source

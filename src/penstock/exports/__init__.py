@@ -9,7 +9,7 @@ Import the columns of such a CSV file as text.
 """
 
 from penstock.exports.card import write_card
-from penstock.exports.files import export, export_dataset, open_export
+from penstock.exports.files import export, export_dataset, list_targets, open_export
 from penstock.exports.formats import EXTENSIONS, FORMATS
 from penstock.exports.rows import ExportReport, preview
 from penstock.exports.text import iter_lines
@@ -22,6 +22,7 @@ __all__ = [
     "export",
     "export_dataset",
     "iter_lines",
+    "list_targets",
     "mask_secrets",
     "open_export",
     "preview",

@@ -13,10 +13,12 @@ from typing import Any, cast
 import yaml
 
 from penstock.exports.atomic_file import replace_file
+from penstock.exports.manifest import CARD_NAME, add_file_list, refuse_foreign_files
 from penstock.redaction import mask_secrets
 
 Table = list[tuple[str, str]]
 
+_PIPELINE_NAME = "pipeline.yaml"
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 _FIRST_SIZE = 1_000
 _USAGE_LABELS = {
@@ -27,24 +29,33 @@ _USAGE_LABELS = {
 }
 
 
-def write_card(folder: Path | str, details: Mapping[str, Any]) -> None:
+def write_card(folder: Path | str, details: Mapping[str, Any], *, overwrite: bool = False) -> None:
     """Write a dataset's card, ``README.md``, and its ``pipeline.yaml`` beside it.
 
     Each of the details may be missing: ``name``, ``description``, ``pipeline`` (the definition),
     ``pipeline_version``, ``penstock`` (version), ``model`` or ``models``, ``seeds``, ``seeds_digest``,
     ``counts`` (by status), ``usage`` (as ``Usage.to_dict`` gives it), ``format``, ``data`` (the file's name),
-    ``rows``, ``license``, ``language``. Secrets in them are masked. Raises StorageError when a file cannot be
-    written.
+    ``rows``, ``license``, ``language``. Secrets in them are masked. Raises BadInputError for an existing file
+    that no export made, unless ``overwrite`` is set, and StorageError when a file cannot be written.
     """
     folder = Path(folder)
+    refuse_foreign_files([folder / name for name in list_card_files(details)], overwrite=overwrite)
     known = cast("dict[str, Any]", mask_secrets(details))
+    files: dict[str, bytes | None] = {str(known["data"]): None} if known.get("data") else {}
     definition = known.get("pipeline")
     if isinstance(definition, dict):
         text = yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=100)
-        with replace_file(folder / "pipeline.yaml") as file:
-            file.write(text.encode("utf-8", "replace"))
-    with replace_file(folder / "README.md") as file:
-        file.write(_make_card(known).encode("utf-8", "replace"))
+        files[_PIPELINE_NAME] = text.encode("utf-8", "replace")
+    card = add_file_list(_make_card(known), folder, files).encode("utf-8", "replace")
+    for name, content in {**files, CARD_NAME: card}.items():
+        if content is not None:
+            with replace_file(folder / name) as file:
+                file.write(content)
+
+
+def list_card_files(details: Mapping[str, Any]) -> list[str]:
+    """The names of the files that ``write_card`` writes."""
+    return [_PIPELINE_NAME, CARD_NAME] if isinstance(details.get("pipeline"), dict) else [CARD_NAME]
 
 
 def _make_card(details: Mapping[str, Any]) -> str:

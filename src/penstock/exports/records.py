@@ -63,6 +63,12 @@ def find_field(data: Mapping[str, Any], path: str) -> Any:
     return ABSENT
 
 
+def has_parent(data: Mapping[str, Any], path: str) -> bool:
+    """Whether the object that would hold the last key of a dotted path is there."""
+    parent, dot, _ = path.rpartition(".")
+    return bool(dot) and isinstance(find_field(data, parent), Mapping)
+
+
 def list_fields(data: Mapping[str, Any]) -> list[str]:
     """Paths that a mapping could name, for an error message."""
     paths: list[str] = []

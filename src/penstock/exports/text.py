@@ -38,7 +38,6 @@ async def iter_lines(
         line = to_json_bytes(row) + b"\n"
         builder.report.bytes += len(line)
         yield line
-    builder.raise_if_all_skipped()
 
 
 async def _iterate_csv_lines(records: AsyncIterator[AnyRecord], builder: RowBuilder) -> AsyncIterator[bytes]:
@@ -48,7 +47,6 @@ async def _iterate_csv_lines(records: AsyncIterator[AnyRecord], builder: RowBuil
     async for row in iterate_rows(records, builder):
         yield header + writer.format_row(row)
         header = b""
-    builder.raise_if_all_skipped()
     if header:
         yield header
 

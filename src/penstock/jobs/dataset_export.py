@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from penstock import __version__
 from penstock.entities import RecordStatus
 from penstock.errors import BadInputError
-from penstock.exports import export_dataset
+from penstock.exports import ExportReport, export_dataset, list_targets, open_export
 from penstock.storage import jobs, pipelines, records
 from penstock.storage.database import Storage
 from penstock.storage.entities import Job
@@ -29,18 +31,61 @@ async def export_job(
     *,
     mapping: Mapping[str, str] | None = None,
     statuses: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write the job's records to a file, or with a card into a folder.
 
-    ``statuses`` are those of the records to take; see ``export_dataset`` for the rest. Returns ``rows``,
-    ``bytes``, ``skipped`` and ``path``. Raises BadInputError for an unknown status, format or field.
+    ``statuses`` are those of the records to take; see ``export_dataset`` for the rest. Returns the fields of
+    the ExportReport, ``excluded`` (records by the status that was not asked for) and ``path``. Raises
+    BadInputError for an unknown status, format or field, and for a file that must not be replaced.
     """
-    selected = RecordFilter(job_id=job.id, statuses=_parse_statuses(statuses))
     details = await _collect_details(storage, job)
+    _refuse_output_of_run(job, list_targets(target, format, details))
+    found = _stream_records(storage, job, _parse_statuses(statuses))
+    report = await export_dataset(found, target, format, mapping, details, overwrite=overwrite)
+    return _describe(report, details, statuses, str(target))
+
+
+async def write_job(
+    storage: Storage,
+    job: Job,
+    stream: BinaryIO,
+    format: str,  # noqa: A002 - the name that users know
+    *,
+    mapping: Mapping[str, str] | None = None,
+    statuses: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write the job's records to a stream, without a card; see ``export_job``."""
+    details = await _collect_details(storage, job)
+    found = _stream_records(storage, job, _parse_statuses(statuses))
+    file, report = await open_export(found, format, mapping)
+    with file:
+        await asyncio.to_thread(shutil.copyfileobj, file, stream)
+    stream.flush()
+    return _describe(report, details, statuses, "standard output")
+
+
+def _stream_records(storage: Storage, job: Job, statuses: tuple[RecordStatus, ...]) -> AsyncIterator[Any]:
+    selected = RecordFilter(job_id=job.id, statuses=statuses)
     # Records of a database's first layout have no identity to be ordered by.
-    found = records.stream_records(storage, selected, order="id" if job.options is None else "identity")
-    report = await export_dataset(found, target, format, mapping, details)
-    return {"rows": report.rows, "bytes": report.bytes, "skipped": report.skipped, "path": str(target)}
+    return records.stream_records(storage, selected, order="id" if job.options is None else "identity")
+
+
+def _describe(
+    report: ExportReport, details: Mapping[str, Any], statuses: Sequence[str], path: str
+) -> dict[str, Any]:
+    """The report, with the records that were left out because nobody asked for their status."""
+    counts = {} if statuses else details["counts"]
+    excluded = {status: count for status, count in counts.items() if status not in _DEFAULT_STATUSES}
+    return {**report.to_dict(), "excluded": excluded, "path": path}
+
+
+def _refuse_output_of_run(job: Job, targets: Sequence[Path]) -> None:
+    """Raise BadInputError for the file that the job itself writes, which the run needs to continue."""
+    output = (job.options or {}).get("output")
+    for target in targets:
+        if output and target.exists() and Path(output).exists() and target.samefile(output):
+            raise BadInputError(f"{target} is the output of the run itself; choose another target.")
 
 
 async def _collect_details(storage: Storage, job: Job) -> dict[str, Any]:

@@ -88,13 +88,14 @@ class JobQueue:
         *,
         fresh: bool = False,
         concurrency: int | None = None,
+        separator: str | None = None,
     ) -> int:
-        """Queue a job over an uploaded seed file and return its id.
+        """Queue a job over an uploaded seed file and return its id; ``separator`` is that of a CSV file.
 
         Raises NotFoundError, BadInputError, BlockNotFoundError or DefinitionError: a job that cannot run is
         refused before anything is queued.
         """
-        source = await asyncio.to_thread(parse_upload, name, content)
+        source = await asyncio.to_thread(parse_upload, name, content, separator=separator)
         async with self.runtime.storage.session() as session:
             stored = await pipelines.get_pipeline(session, pipeline_id)
             pipeline = Pipeline.load_from_dict(stored.definition)
@@ -106,7 +107,12 @@ class JobQueue:
                 total_seeds=source.total or 0,
                 status=JobStatus.QUEUED,
                 source={"seeds": source.name, "digest": source.digest},
-                options={"origin": ORIGIN, "fresh": fresh, "concurrency": concurrency},
+                options={
+                    "origin": ORIGIN,
+                    "fresh": fresh,
+                    "concurrency": concurrency,
+                    "separator": separator,
+                },
             )
             await seed_files.save_seed_file(session, job_id, name, content)
         self._wake.set()

@@ -16,7 +16,7 @@ from penstock.jobs.failures import describe_error, find_setup_error
 from penstock.jobs.options import JobOptions
 from penstock.jobs.runtime import Runtime
 from penstock.jobs.work_items import EarlierWork, WorkItem, WorkItems
-from penstock.seeds import Seed
+from penstock.seeds import Seed, UnusableSeed
 from penstock.serialization import to_json_bytes
 from penstock.storage.entities import Job, NewRecord
 from penstock.workflow import Pipeline
@@ -68,7 +68,7 @@ class JobRunner:
         self._journal_misses = 0
         self._updated_at = 0.0
 
-    async def process(self, seeds: Iterable[Seed]) -> JobStatus:
+    async def process(self, seeds: Iterable[Seed | UnusableSeed]) -> JobStatus:
         """Make every record that is still to be made, and return the status that the job ends with.
 
         Raises StorageError when the database cannot be written: acknowledged records are in it, and the job

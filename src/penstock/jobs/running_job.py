@@ -130,8 +130,10 @@ class RunningJob:
             await jobs.update_job(session, job.id, status=JobStatus.RUNNING, **begun)
             self._job = await jobs.get_job(session, job.id)
         pipeline = Pipeline.load_from_dict(stored.definition)
-        source = await asyncio.to_thread(parse_upload, file.name, file.content)
         chosen = job.options or {}
+        source = await asyncio.to_thread(
+            parse_upload, file.name, file.content, separator=chosen.get("separator")
+        )
         options = JobOptions(
             concurrency=chosen.get("concurrency"),
             mode=JournalMode.FRESH if chosen.get("fresh") else JournalMode.NORMAL,

@@ -32,7 +32,7 @@ from penstock.jobs.record_files import RecordFiles
 from penstock.jobs.resume import resume_job, save_outcome
 from penstock.jobs.runner import JobRunner
 from penstock.jobs.runtime import Runtime, open_runtime
-from penstock.seeds import Seed, SeedSource, open_seeds
+from penstock.seeds import SeedSource, open_seeds
 from penstock.seeds.model import split_seed
 from penstock.serialization import to_json
 from penstock.settings import Settings, get_settings
@@ -103,7 +103,7 @@ class Run:
     client: llm.Client
     model: str
     _runner: JobRunner
-    _seeds: Iterable[Seed]
+    _seeds: SeedSource
     _files: RecordFiles | None
     _runtime: Runtime
     _usage_before: Usage = field(init=False)
@@ -123,7 +123,7 @@ class Run:
         flusher = asyncio.create_task(self._flush_regularly())
         status = JobStatus.PAUSED
         try:
-            status = await self._runner.process(self._seeds)
+            status = await self._runner.process(self._seeds.entries())
         finally:
             flusher.cancel()
             try:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock import llm
-from penstock.entities import ExecutionResult, RecordId
-from penstock.errors import BlockExecutionError, ValidationError
+from penstock.entities import ExecutionResult, RecordId, Usage
+from penstock.errors import BadInputError, BlockExecutionError, PipelineError, ValidationError
 from penstock.jobs.options import JobOptions
 from penstock.jobs.progress import Progress
-from penstock.seeds import Seed
+from penstock.seeds import Seed, UnusableSeed
 from penstock.workflow import Child, Pipeline, RunContext, snapshot
 
 
@@ -55,7 +55,7 @@ class WorkItem:
     share: float = 1.0
     """The part of its seed that this record stands for."""
     failure: ExecutionResult | None = None
-    """The record itself, when its multiplier failed and nothing is left to run."""
+    """The record itself, when its seed or its multiplier failed and nothing is left to run."""
 
     @property
     def retried(self) -> bool:
@@ -73,7 +73,7 @@ class WorkItems:
     def __init__(
         self,
         pipeline: Pipeline,
-        seeds: Iterable[Seed],
+        seeds: Iterable[Seed | UnusableSeed],
         options: JobOptions,
         earlier: EarlierWork,
         journal: llm.Journal | None,
@@ -111,30 +111,41 @@ class WorkItems:
             return True
 
     def _prepare_one(self) -> bool:
-        for identity, metadata, sample in self._identities:
+        for identity, metadata, sample, error in self._identities:
             if not self._is_within_limit():
                 return False
             if self._is_to_be_made(identity):
-                self._add(identity, metadata, sample, Child(snapshot(dict(metadata))))
+                if error is not None:
+                    self._progress.steps[0].started += 1
+                    self._add_failure(identity, metadata, sample, error, Usage())
+                else:
+                    self._add(identity, metadata, sample, Child(snapshot(dict(metadata))))
                 return True
             self._skip(identity, 1.0)
         return False
 
-    async def _split(self, identity: RecordId, metadata: Mapping[str, Any], sample: llm.Sample) -> None:
+    async def _split(
+        self,
+        identity: RecordId,
+        metadata: Mapping[str, Any],
+        sample: llm.Sample,
+        unusable: BadInputError | None,
+    ) -> None:
         """Let the multiplier make the children of one seed."""
         context = RunContext(sample=sample, journal=self._journal, mode=self._mode)
         count = self._progress.steps[0]
         count.started += 1
         try:
+            if unusable is not None:
+                raise unusable
             children = await self._pipeline.expand(metadata, context)
-        except (BlockExecutionError, ValidationError) as error:
+        except (BadInputError, BlockExecutionError, ValidationError) as error:
             if not self._is_within_limit():
                 return
             if not self._is_to_be_made(identity):
                 self._skip(identity, 1.0)
                 return
-            failure = self._pipeline.fail(metadata, error, context.usage)
-            self._add(identity, metadata, sample, Child(failure.result), failure=failure)
+            self._add_failure(identity, metadata, sample, error, context.usage)
             return
         count.finished += 1
         if not children:
@@ -167,6 +178,17 @@ class WorkItems:
         else:
             self.incomplete = True
 
+    def _add_failure(
+        self,
+        identity: RecordId,
+        metadata: Mapping[str, Any],
+        sample: llm.Sample,
+        error: PipelineError,
+        usage: Usage,
+    ) -> None:
+        failure = self._pipeline.fail(metadata, error, usage)
+        self._add(identity, metadata, sample, Child(failure.result), failure=failure)
+
     def _add(
         self,
         identity: RecordId,
@@ -190,11 +212,16 @@ class WorkItems:
         self.ready.append(WorkItem(identity, metadata, child, context, share, failure))
 
 
-def _list_identities(seeds: Iterable[Seed]) -> Iterator[tuple[RecordId, Mapping[str, Any], llm.Sample]]:
-    """The identity of each record without children, its seed's variables, and which sample it is."""
+def _list_identities(
+    seeds: Iterable[Seed | UnusableSeed],
+) -> Iterator[tuple[RecordId, Mapping[str, Any], llm.Sample, BadInputError | None]]:
+    """The records before a multiplier: identity, variables, sample, and why a seed cannot be used, if so."""
     numbers = llm.SampleNumbers()
     for index, seed in enumerate(seeds):
+        if isinstance(seed, UnusableSeed):
+            yield RecordId(index, 0), {}, llm.Sample(), seed.error
+            continue
         first = numbers.take(seed.metadata, seed.repetitions)
         for repetition in range(seed.repetitions):
             sample = first._replace(repetition=first.repetition + repetition)
-            yield RecordId(index, repetition), seed.metadata, sample
+            yield RecordId(index, repetition), seed.metadata, sample, None

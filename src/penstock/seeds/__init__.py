@@ -7,7 +7,7 @@ comes from a pipe is copied to a temporary file first, so that it too can be rea
 
 from penstock.seeds.formats.detection import SeedFormat
 from penstock.seeds.limits import MAX_DEPTH, MAX_REPETITIONS, MAX_UNPACKED_BYTES, MAX_UPLOAD_BYTES
-from penstock.seeds.model import Seed, parse_seeds, split_seed
+from penstock.seeds.model import Seed, UnusableSeed, parse_seeds, split_seed
 from penstock.seeds.source import SeedSource, open_seeds, parse_upload
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Seed",
     "SeedFormat",
     "SeedSource",
+    "UnusableSeed",
     "open_seeds",
     "parse_seeds",
     "parse_upload",

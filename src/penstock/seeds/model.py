@@ -26,6 +26,13 @@ class Seed:
     repetitions: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class UnusableSeed:
+    """A seed with a value that cannot be used; the other seeds of its file can be."""
+
+    error: BadInputError
+
+
 def split_seed(seed: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
     """The variables and the repetitions of a seed in memory, from either of its two forms.
 
@@ -39,46 +46,70 @@ def split_seed(seed: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
 
 
 def parse_seeds(data: object) -> list[Seed]:
-    """The seeds of parsed JSON: an object or an array of objects in the long form.
+    """The seeds of parsed JSON: an object or an array of objects with ``metadata``.
 
     Raises BadInputError with the number of the seed that cannot be used (contract A159-A169).
     """
     if not isinstance(data, _CONTAINERS):
         raise BadInputError("The JSON file must contain an object or an array of objects.")
     items = data if isinstance(data, list) else [data]
-    seeds = [parse_seed(item, f"Seed {number}") for number, item in enumerate(items, start=1)]
+    seeds = []
+    for number, item in enumerate(items, start=1):
+        place = f"Seed {number}"
+        if not isinstance(item, dict):
+            raise BadInputError(f"{place} must be an object. Please check your file structure.")
+        if "metadata" not in item:
+            raise BadInputError(f"{place} is missing the required 'metadata' field.")
+        seeds.append(parse_seed(item, place))
     if not seeds:
         raise BadInputError(NO_SEEDS)
     return seeds
 
 
-def parse_seed(item: object, place: str) -> Seed:
-    """The seed in the long form; ``place`` names it in the message of a BadInputError."""
-    if not isinstance(item, dict):
-        raise BadInputError(f"{place} must be an object. Please check your file structure.")
-    if "metadata" not in item:
-        raise BadInputError(f"{place} is missing the required 'metadata' field.")
-    metadata = item["metadata"]
+def parse_seed(item: dict[str, Any], place: str) -> Seed:
+    """The seed of an object in a file: the long form, or else its variables.
+
+    Only an object without other keys is the long form: a row of a data set may well have a column that is
+    called ``metadata``. ``place`` names the seed in the message of a BadInputError.
+    """
+    is_long = "metadata" in item and item.keys() <= _SEED_KEYS
+    metadata = item["metadata"] if is_long else item
     if not isinstance(metadata, dict):
         raise BadInputError(
             f"{place} has a 'metadata' field that is not an object. Make it an object of variables by name."
         )
-    check_depth(metadata, place)
-    return Seed(metadata, _parse_repetitions(item.get("repetitions", 1), place))
+    if not is_long and "repetitions" in item and isinstance(item.get("metadata"), dict):
+        other = next(key for key in item if key not in _SEED_KEYS)
+        raise BadInputError(
+            f"{place} has '{other}' beside 'metadata' and 'repetitions'. Put it into 'metadata', "
+            "or give 'repetitions' another name if all of them are variables."
+        )
+    check_values(metadata, place)
+    return Seed(metadata, _parse_repetitions(item.get("repetitions", 1), place) if is_long else 1)
 
 
-def check_depth(variables: Mapping[str, Any], place: str) -> None:
-    """Raise BadInputError when the variables are nested deeper than ``MAX_DEPTH`` levels."""
+def check_values(variables: Mapping[str, Any], place: str) -> None:
+    """Raise BadInputError for variables that cannot be kept as they are.
+
+    That is what is nested deeper than ``MAX_DEPTH`` levels, and text with a null character, which PostgreSQL
+    cannot store.
+    """
     level: list[Any] = [variables]
     for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for container in level
-            for child in (container.values() if isinstance(container, dict) else container)
-            if isinstance(child, _CONTAINERS)
-        ]
-        if not level:
+        deeper: list[Any] = []
+        for container in level:
+            is_object = isinstance(container, dict)
+            if is_object and any("\0" in key for key in container if isinstance(key, str)):
+                raise BadInputError(f"{place} has a null character (\\u0000) in a name. Remove it.")
+            for value in container.values() if is_object else container:
+                if isinstance(value, str):
+                    if "\0" in value:
+                        raise BadInputError(f"{place} has a null character (\\u0000) in a text. Remove it.")
+                elif isinstance(value, _CONTAINERS):
+                    deeper.append(value)
+        if not deeper:
             return
+        level = deeper
     raise BadInputError(f"{place} is nested more than {MAX_DEPTH} levels deep. Make it flatter.")
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tempfile
 import threading
-from typing import IO, Any, BinaryIO, cast
+import zlib
+from typing import IO, Any, BinaryIO, Self, cast
 
+from penstock.errors import BadInputError
 from penstock.seeds.limits import check_size
 
 _CHUNK_BYTES = 1024 * 1024
+_GZIP_MARK = b"\x1f\x8b"
 
 
 class Spool:
@@ -34,6 +38,19 @@ class Spool:
             self._file.close()
             raise
 
+    def unpack(self, name: str, limit: int | None) -> Spool:
+        """What gzip compressed to this content, as a new spool in place of this one."""
+        try:
+            with self, gzip.GzipFile(fileobj=self.open()) as stream:
+                return Spool(cast("IO[bytes]", stream), name, limit)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise BadInputError(f"{name} cannot be unpacked: {error}.", {"file": name}) from error
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether this is the content of a gzip file."""
+        return self.read_at(0, len(_GZIP_MARK)) == _GZIP_MARK
+
     def read_at(self, offset: int, count: int) -> bytes:
         """Up to ``count`` bytes from position ``offset``."""
         with self._lock:
@@ -47,6 +64,12 @@ class Spool:
     def close(self) -> None:
         """Remove the temporary file."""
         self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
 
 class _SpoolReader(io.RawIOBase):

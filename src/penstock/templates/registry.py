@@ -7,9 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from penstock.errors import DefinitionError
+from penstock.serialization import parse_json
 from penstock.yaml_reader import load_yaml
 
 logger = logging.getLogger(__name__)
@@ -112,7 +111,7 @@ def _read_definition(path: Path) -> dict[str, Any]:
 
 
 def _read_seeds(path: Path) -> list[dict[str, Any]]:
-    seeds = orjson.loads(_read_bytes(path))
+    seeds = parse_json(_read_bytes(path))
     if isinstance(seeds, dict):
         seeds = [seeds]
     if not isinstance(seeds, list) or not all(

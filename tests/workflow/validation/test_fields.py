@@ -70,3 +70,11 @@ def test_a_path_in_what_the_multiplier_takes_away_is_an_issue() -> None:
     (issue,) = find_issues(text, seeds=[{"file_content": {"title": "x"}}])
 
     assert "which the multiplier has taken apart" in issue.message
+
+
+def test_a_variable_of_a_seed_that_is_called_metadata_is_what_templates_read_under_that_name() -> None:
+    text = steps("{type: TextGenerator, config: {user_prompt: '{{ metadata.source }}'}}")
+
+    assert find_issues(text, seeds=[{"text": "x", "metadata": {"source": "a.txt"}}]) == []
+    for seed in ({"source": "x", "metadata": {}}, {"source": "x", "metadata": "note"}):
+        assert ["'metadata.source'" in issue.message for issue in find_issues(text, seeds=[seed])] == [True]

@@ -29,13 +29,18 @@ def find_format(name: str) -> SeedFormat | None:
     return _EXTENSIONS.get(Path(name).suffix.lower())
 
 
+def is_compressed(name: str) -> bool:
+    """Whether a file name is that of a file compressed by gzip."""
+    return Path(name).suffix.lower() == ".gz"
+
+
 def get_format(name: str) -> SeedFormat:
-    """The format that belongs to the extension of a file name; raises BadInputError for any other."""
-    if found := find_format(name):
+    """The format that belongs to the extension of a file name, before ``.gz``; raises BadInputError."""
+    if found := find_format(Path(name).stem if is_compressed(name) else name):
         return found
     raise BadInputError(
-        f"{name}: only .json, .jsonl, .csv, .parquet or .md files are accepted. "
-        "Rename it, or say which of these formats it has.",
+        f"{name}: only .json, .jsonl, .csv, .parquet or .md files are accepted, also as .gz. "
+        "Rename it, or say which of these formats it has (--seed-format).",
         {"file": name},
     )
 
@@ -56,4 +61,7 @@ def guess_format(start: bytes) -> SeedFormat:
         except orjson.JSONDecodeError:
             return "json"
         return "jsonl"
-    raise BadInputError("The format of the seeds cannot be detected from their first bytes; say which it is.")
+    raise BadInputError(
+        "The format of the seeds cannot be detected from their first bytes; say which it is, "
+        "as in --seed-format csv."
+    )

@@ -7,32 +7,43 @@ from typing import BinaryIO
 
 import orjson
 
+from penstock.errors import BadInputError
+from penstock.seeds.formats.json_text import explain, parse_exactly
 from penstock.seeds.formats.text import BYTE_ORDER_MARK, decode_text, line_error
-from penstock.seeds.model import Seed, check_depth, parse_seed
+from penstock.seeds.model import Seed, UnusableSeed, parse_seed
 
 
-def read_jsonl(stream: BinaryIO, name: str) -> Iterator[Seed]:
-    """The seeds of a JSONL file, line by line; raises BadInputError with the number of the line.
+def read_jsonl(stream: BinaryIO, name: str) -> Iterator[Seed | UnusableSeed]:
+    """The seeds of a JSONL file, line by line; the error of an unusable one has the number of the line.
 
-    An object with the key ``metadata`` is read as the long form. Empty lines are skipped.
+    An object that has only ``metadata``, and perhaps ``repetitions``, is the long form. Empty lines are
+    skipped.
     """
-    for number, line in enumerate(stream, start=1):
-        if number == 1:
-            line = line.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901 - not part of the JSON
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            decode_text(line, name, first_line=number)  # if it is not text, that is the better message
-            raise line_error(
-                name, number, f"this is not valid JSON: {error.msg} (column {error.colno})."
-            ) from error
-        if not isinstance(row, dict):
-            raise line_error(name, number, "each line must be an object.")
-        place = f"{name} line {number}"
-        if "metadata" in row:
-            yield parse_seed(row, place)
+    for number, line in enumerate(_split_lines(stream), start=1):
+        if line.strip():
+            try:
+                yield _parse_line(line, name, number)
+            except BadInputError as error:
+                yield UnusableSeed(error)
+
+
+def _parse_line(line: bytes, name: str, number: int) -> Seed:
+    try:
+        row = parse_exactly(line)
+    except orjson.JSONDecodeError as error:
+        decode_text(line, name, first_line=number)  # if it is not text, that is the better message
+        message = f"this is not valid JSON: {explain(error)} (column {error.colno})."
+        raise line_error(name, number, message) from error
+    if not isinstance(row, dict):
+        raise line_error(name, number, "each line must be an object.")
+    return parse_seed(row, f"{name} line {number}")
+
+
+def _split_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines without a byte order mark; a line may also end with CR alone."""
+    for number, line in enumerate(stream):
+        text = line.removeprefix(BYTE_ORDER_MARK) if number == 0 else line
+        if b"\r" in text.rstrip():
+            yield from text.split(b"\r")  # JSON has no CR inside of a text
         else:
-            check_depth(row, place)
-            yield Seed(row)
+            yield text

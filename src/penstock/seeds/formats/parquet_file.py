@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
-from uuid import UUID
 
 from penstock.errors import BadInputError
+from penstock.seeds.formats.parquet_values import UnsupportedValueError, iterate_values
 from penstock.seeds.limits import check_size
-from penstock.seeds.model import Seed
+from penstock.seeds.model import Seed, UnusableSeed, check_values
 
 if TYPE_CHECKING:  # importing pyarrow takes longer than everything else here together
     import pyarrow.parquet as pq
@@ -19,21 +16,18 @@ if TYPE_CHECKING:  # importing pyarrow takes longer than everything else here to
 _BATCH_ROWS = 1024
 
 
-class _UnsupportedValueError(Exception):
-    """A value that a seed cannot hold; the message goes on from "the column 'x' "."""
-
-
-def read_parquet(stream: BinaryIO, name: str) -> Iterator[Seed]:
-    """The seeds of a Parquet file, in batches; raises BadInputError with the row and the column."""
+def read_parquet(stream: BinaryIO, name: str) -> Iterator[Seed | UnusableSeed]:
+    """The seeds of a Parquet file, in batches; raises BadInputError when it cannot be read further."""
     import pyarrow as pa
 
     number = 0
     try:
         file = _open_parquet(stream, name)
         for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-            for row in batch.to_pylist(maps_as_pydicts="strict"):
+            names = batch.schema.names
+            for row in zip(*map(iterate_values, batch.columns), strict=True):
                 number += 1
-                yield Seed(_convert_row(row, name, number))
+                yield _make_seed(dict(zip(names, row, strict=True)), name, number)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise BadInputError(f"{name} cannot be read after row {number}: {error}", {"file": name}) from error
 
@@ -62,56 +56,13 @@ def _open_parquet(stream: BinaryIO, name: str) -> pq.ParquetFile:
     return file
 
 
-def _convert_row(row: dict[str, Any], name: str, number: int) -> dict[str, Any]:
-    variables = {}
+def _make_seed(row: dict[str, Any], name: str, number: int) -> Seed | UnusableSeed:
     for column, value in row.items():
-        try:
-            variables[column] = _to_json_value(value)
-        except _UnsupportedValueError as error:
-            raise BadInputError(
-                f"{name} row {number}: the column {column!r} {error}",
-                {"file": name, "row": number, "column": column},
-            ) from error
-    return variables
-
-
-def _to_json_value(value: Any) -> Any:
-    """The value in the types of JSON: times in ISO form, decimals as numbers, bytes as their text."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, dict):
-        return {str(key): _to_json_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_to_json_value(item) for item in value]
-    for types, convert in _CONVERTERS:
-        if isinstance(value, types):
-            return convert(value)
-    raise _UnsupportedValueError(f"holds a {type(value).__name__}, which a seed cannot hold.")
-
-
-def _check_finite(value: float) -> float:
-    if math.isfinite(value):
-        return value
-    raise _UnsupportedValueError(f"holds {value}, which is not a value. Use null instead.")
-
-
-def _to_number(value: Decimal) -> int | float:
-    is_whole = value == value.to_integral_value() and abs(value) < 2**63
-    return int(value) if is_whole else float(value)
-
-
-def _decode(value: bytes) -> str:
+        if isinstance(value, UnsupportedValueError):
+            detail = {"file": name, "row": number, "column": column}
+            return UnusableSeed(BadInputError(f"{name} row {number}: the column {column!r} {value}", detail))
     try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise _UnsupportedValueError("holds binary data. Leave that column out.") from error
-
-
-_CONVERTERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
-    (float, _check_finite),
-    (Decimal, _to_number),
-    ((datetime, date, time), lambda value: value.isoformat()),
-    (timedelta, timedelta.total_seconds),
-    (UUID, str),
-    (bytes, _decode),
-)
+        check_values(row, f"{name} row {number}")
+    except BadInputError as error:
+        return UnusableSeed(error)
+    return Seed(row)

@@ -169,13 +169,20 @@ class FieldTracker:
         if self.seeds is None:
             self.required.add(name)
             return
-        missing = [number for number, seed in enumerate(self.seeds, start=1) if name not in seed]
+        readable = [_read_metadata(seed) for seed in self.seeds]
+        missing = [number for number, names in enumerate(readable, start=1) if name not in names]
         if missing:
             whose = "no seed has" if len(missing) == len(self.seeds) else f"seed {missing[0]} does not have"
-            known = sorted({key for seed in self.seeds for key in seed})
+            known = sorted({key for names in readable for key in names})
             self._issues.add(
                 f"{reader} '{field}', which {whose}.",
                 suggest(name, known, "Seeds have"),
                 step=step,
                 path=path,
             )
+
+
+def _read_metadata(seed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a template reads as ``metadata``: the seed's variables, or its variable of that name."""
+    own = seed.get("metadata", seed)
+    return own if isinstance(own, Mapping) else {}
