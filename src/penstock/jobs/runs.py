@@ -18,6 +18,7 @@ from typing import Any
 from penstock import llm
 from penstock.entities import JobStatus, Usage
 from penstock.errors import BadInputError
+from penstock.jobs.job_holder import hold_job
 from penstock.jobs.options import JobOptions, RunOptions
 from penstock.jobs.progress import Progress
 from penstock.jobs.record_files import RecordFiles
@@ -31,7 +32,6 @@ from penstock.settings import Settings, get_settings
 from penstock.storage import jobs, pipelines
 from penstock.storage.database import Session, Storage
 from penstock.storage.entities import Job
-from penstock.storage.job_locks import lock_job
 from penstock.workflow import Pipeline
 
 __all__ = ["Run", "RunOptions", "RunReport", "open_run", "run"]
@@ -130,6 +130,14 @@ class Run:
         """End at once; the run can be continued later, and finished model calls are kept."""
         self._runner.cancel(JobStatus.PAUSED)
 
+    def follow_request(self, status: JobStatus) -> None:
+        """End as another process has asked: ``paused`` or ``cancelled``."""
+        reason = f"{status.capitalize()} by another process; run the same command again to continue."
+        if status is JobStatus.CANCELLED:
+            self._runner.cancel(status, reason)
+        else:
+            self._runner.stop(status, reason)
+
     def _report(self, status: JobStatus, seconds: float) -> RunReport:
         progress, usage = self.progress, self.progress.usage
         hits = usage.journal_hits - self._usage_before.journal_hits
@@ -173,7 +181,9 @@ async def open_run(
     settings = _with_concurrency(settings or get_settings(), options)
     async with open_runtime(settings) as runtime:
         job = await _find_or_create_job(runtime.storage, pipeline, seeds, options, settings)
-        async with lock_job(runtime.storage, job.id):
+        async with hold_job(runtime.storage, job.id, "penstock run") as held:
+            async with runtime.storage.reading() as session:
+                job = await jobs.get_job(session, job.id)  # as the holder before has left it
             files = RecordFiles(options.output) if options.output else None
             job_options = JobOptions(
                 concurrency=options.concurrency,
@@ -184,7 +194,7 @@ async def open_run(
                 on_new_record=files.append_new if files else None,
             )
             runner = await resume_job(runtime, job, pipeline, job_options, total=seeds.total)
-            yield Run(
+            prepared = Run(
                 name=pipeline.name,
                 job=job,
                 progress=runner.progress,
@@ -195,6 +205,8 @@ async def open_run(
                 _files=files,
                 _runtime=runtime,
             )
+            held.follow_requests(prepared.follow_request)
+            yield prepared
 
 
 async def run(

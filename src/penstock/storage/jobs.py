@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, case, func, insert, select, update
+from sqlalchemy import Row, case, func, insert, or_, select, update
 
 from penstock.entities import JobStatus, RecordStatus, Usage
 from penstock.errors import NotFoundError
@@ -95,6 +95,33 @@ async def update_job(session: Session, job_id: int, **fields: Any) -> bool:
     if not values:
         return await session.fetch_first(select(jobs.c.id).where(jobs.c.id == job_id)) is not None
     return bool(await session.execute(update(jobs).where(jobs.c.id == job_id).values(values)))
+
+
+async def find_holder(session: Session, job_id: int) -> str | None:
+    """The process that works on the job, or that did when it was killed; None when it ended as it should."""
+    row = await session.fetch_first(select(jobs.c.holder).where(jobs.c.id == job_id))
+    return row.holder if row else None
+
+
+async def find_request(session: Session, job_id: int) -> JobStatus | None:
+    """The status that another process has asked the job's holder for, or None."""
+    row = await session.fetch_first(select(jobs.c.requested).where(jobs.c.id == job_id))
+    return JobStatus(row.requested) if row and row.requested else None
+
+
+async def request_status(session: Session, job_id: int, status: JobStatus) -> bool:
+    """Ask the job's holder to end it with that status; returns whether the job has a holder."""
+    statement = update(jobs).where(jobs.c.id == job_id, jobs.c.holder.is_not(None))
+    return bool(await session.execute(statement.values(requested=status.value)))
+
+
+async def list_unfinished_or_held(session: Session, pipeline_id: int) -> list[int]:
+    """The ids of the pipeline's jobs that a process may work on, now or later."""
+    unended = [status.value for status in JobStatus if not status.ended]
+    query = select(jobs.c.id).where(
+        jobs.c.pipeline_id == pipeline_id, or_(jobs.c.status.in_(unended), jobs.c.holder.is_not(None))
+    )
+    return [row.id for row in await session.fetch_all(query)]
 
 
 async def count_records(session: Session, job_id: int | None = None) -> dict[RecordStatus, int]:
