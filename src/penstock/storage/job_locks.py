@@ -12,22 +12,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.pool import NullPool
 
 from penstock.errors import ConflictError, StorageError
 from penstock.storage.database import Storage
-from penstock.storage.postgres import create_engine
 
 _RETRY_SECONDS = 0.2
 """How long to try: a process that only tests whether the job is running holds the lock for an instant."""
-
-_TRY_LOCK = text(
-    "SELECT pg_try_advisory_xact_lock(hashtext('penstock.' || current_schema()), CAST(:job_id AS integer))"
-)
-
-_NO_IDLE_TIMEOUT = text("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 _locked_in_memory: set[tuple[int, int]] = set()
 
@@ -44,8 +34,11 @@ async def lock_jobs(storage: Storage, job_ids: Sequence[int]) -> AsyncIterator[N
     """Hold all these jobs; raises ConflictError, and holds none, when another holder has one of them."""
     async with AsyncExitStack() as stack:
         if storage.is_postgres:
-            if job_ids:
-                await stack.enter_async_context(_lock_in_postgres(storage, job_ids))
+            from penstock.storage.postgres import lock_in_postgres
+
+            busy = await stack.enter_async_context(lock_in_postgres(storage.postgres, storage.name, job_ids))
+            if busy is not None:
+                raise _make_conflict(busy)
         else:
             for job_id in job_ids:
                 path = storage.path
@@ -99,35 +92,3 @@ async def _lock_in_memory(storage: Storage, job_id: int) -> AsyncIterator[None]:
         yield
     finally:
         _locked_in_memory.discard(key)
-
-
-@asynccontextmanager
-async def _lock_in_postgres(storage: Storage, job_ids: Sequence[int]) -> AsyncIterator[None]:
-    """The locks live as long as a transaction on a connection that is used for nothing else.
-
-    They belong to the transaction, not to the session: behind a pooler that gives a session another
-    connection for each transaction, only a transaction stays where it began.
-    """
-    engine = create_engine(storage.url, poolclass=NullPool)
-    try:
-        with storage.translating():
-            connection = await engine.connect()
-        try:
-            with storage.translating():
-                await connection.execute(_NO_IDLE_TIMEOUT)
-                for job_id in job_ids:
-                    await _try_lock(connection, job_id)
-            yield
-        finally:
-            await connection.close()
-    finally:
-        await engine.dispose()
-
-
-async def _try_lock(connection: AsyncConnection, job_id: int) -> None:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + _RETRY_SECONDS
-    while not (await connection.execute(_TRY_LOCK, {"job_id": job_id})).scalar_one():
-        if loop.time() > deadline:
-            raise _make_conflict(job_id)
-        await asyncio.sleep(0.02)
