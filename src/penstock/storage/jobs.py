@@ -15,6 +15,7 @@ from penstock.storage.entities import Job
 from penstock.storage.pipelines import get_pipeline
 from penstock.storage.session import Session
 from penstock.storage.tables import jobs, records, to_datetime
+from penstock.storage.text_escapes import escape_text, unescape_text
 
 _FIXED = {"id", "pipeline_id", "created_at"}
 _JSON = {"usage", "source", "options"}
@@ -174,6 +175,8 @@ def to_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
             values[name] = JobStatus(value).value
         elif name in _JSON and value is not None:
             values[name] = to_json(value.to_dict() if isinstance(value, Usage) else value)
+        elif name == "error" and value is not None:
+            values[name] = escape_text(value)
         elif name in _TIMES:
             values[name] = to_datetime(value)
         else:
@@ -186,6 +189,7 @@ def _to_job(row: Row[Any]) -> Job:
     for name in _JSON:
         values[name] = from_json(values[name])
     values["status"] = JobStatus(values["status"])
+    values["error"] = None if values["error"] is None else unescape_text(values["error"])
     for name in ("current_seed", "records_generated", "records_failed", "progress"):
         values[name] = values[name] or 0
     return Job(**values)

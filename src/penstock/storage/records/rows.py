@@ -12,6 +12,7 @@ from penstock.entities import RecordId, RecordStatus, Usage
 from penstock.serialization import from_json, to_json
 from penstock.storage.entities import NewRecord, Record
 from penstock.storage.tables import records
+from penstock.storage.text_escapes import escape_json, escape_text, unescape_json, unescape_text
 from penstock.storage.trace_codec import pack_trace
 
 NEW_COLUMNS = tuple(column.name for column in records.columns if column.name not in {"id", "edits"})
@@ -24,8 +25,7 @@ COLUMNS_WITHOUT_TRACE = tuple(
 )
 """The same with null for the trace, which is most of a record."""
 
-_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
-"""NUL, which PostgreSQL refuses, and lone surrogates, which UTF-8 has no bytes for."""
+_NOT_PRINTABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
@@ -35,19 +35,19 @@ def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
     seed, repetition, child = record.identity
     return (
         to_output(record.output),
-        to_json(record.metadata),
+        to_stored_json(record.metadata),
         record.status.value,
         record.pipeline_id,
         record.job_id,
-        packed.trace,
+        escape_json(packed.trace),
         now,
         now,
         seed,
         repetition,
         child,
         record.pipeline_version,
-        packed.state,
-        None if record.error is None else to_json(record.error),
+        escape_json(packed.state),
+        None if record.error is None else to_stored_json(record.error),
         None if record.error is None else find_cause(record.error),
         record.attempts,
         usage.input_tokens,
@@ -65,8 +65,8 @@ def to_record(row: Row[Any]) -> Record:
     """The record that a row of ``COLUMNS`` holds."""
     return Record(
         id=row.id,
-        output=row.output,
-        metadata=from_json(row.metadata),
+        output=unescape_text(row.output),
+        metadata=from_stored_json(row.metadata),
         status=RecordStatus(row.status),
         created_at=row.created_at,
         updated_at=row.updated_at,
@@ -74,7 +74,7 @@ def to_record(row: Row[Any]) -> Record:
         job_id=row.job_id,
         pipeline_version=row.pipeline_version,
         identity=None if row.seed is None else RecordId(row.seed, row.repetition, row.child),
-        error=from_json(row.error),
+        error=from_stored_json(row.error),
         cause=row.cause,
         attempts=row.attempts,
         usage=Usage(
@@ -87,16 +87,25 @@ def to_record(row: Row[Any]) -> Record:
             end_time=row.usage_end,
             journal_hits=row.journal_hits,
         ),
-        edits=from_json(row.edits) or {},
-        packed_trace=row.trace,
-        packed_state=row.state,
+        edits=from_stored_json(row.edits) or {},
+        packed_trace=None if row.trace is None else unescape_json(row.trace),
+        packed_state=None if row.state is None else unescape_json(row.state),
     )
 
 
 def to_output(output: Any) -> str:
-    """A pipeline's output as the text that is stored (D2), without characters that databases refuse."""
-    text = output if isinstance(output, str) else to_json(output).lstrip()
-    return _NOT_STORABLE.sub("\ufffd", text)
+    """A pipeline's output as the text that is stored (D2)."""
+    return escape_text(output if isinstance(output, str) else to_json(output).lstrip())
+
+
+def to_stored_json(value: Any) -> str:
+    """A value as JSON that every database can read."""
+    return escape_json(to_json(value))
+
+
+def from_stored_json(text: str | None) -> Any:
+    """The value that ``to_stored_json`` wrote; None for None."""
+    return None if text is None else from_json(unescape_json(text))
 
 
 def find_cause(error: Mapping[str, Any]) -> str:
@@ -109,4 +118,4 @@ def find_cause(error: Mapping[str, Any]) -> str:
     line = message.strip().splitlines()[0] if message.strip() else "unknown"
     line = re.sub(r"\d+", "N", re.sub(r"(['\"`]).{12,}?\1", r"\1…\1", line[:400]))[:200]
     block_type = detail.get("block_type")
-    return _NOT_STORABLE.sub("\ufffd", f"{block_type}: {line}" if block_type else line)
+    return _NOT_PRINTABLE.sub("\ufffd", f"{block_type}: {line}" if block_type else line)
