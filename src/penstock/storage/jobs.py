@@ -116,6 +116,11 @@ async def request_status(session: Session, job_id: int, status: JobStatus) -> bo
     return bool(await session.execute(statement.values(requested=status.value)))
 
 
+async def list_held(session: Session) -> list[int]:
+    """The ids of the jobs that a process works on, or did when it was killed."""
+    return [row.id for row in await session.fetch_all(select(jobs.c.id).where(jobs.c.holder.is_not(None)))]
+
+
 async def list_unfinished_or_held(session: Session, pipeline_id: int) -> list[int]:
     """The ids of the pipeline's jobs that a process may work on, now or later."""
     unended = [status.value for status in JobStatus if not status.ended]

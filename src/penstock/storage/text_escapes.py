@@ -48,3 +48,11 @@ def unescape_json(text: str) -> str:
     if _JSON_MARK not in text:
         return text
     return _JSON_ESCAPED.sub(lambda match: f"\\u{match['code']}" if match["code"] else match[0], text)
+
+
+def escape_nul(text: str, *, is_json: bool) -> str:
+    """Text that an earlier version stored on SQLite, as PostgreSQL takes it; nothing else is changed."""
+    text = text.replace("\x00", f"{_MARK}0000")
+    if not is_json or "\\u0000" not in text:
+        return text
+    return _JSON_REFUSED.sub(lambda match: f"{_JSON_MARK}0000" if match["code"] == "0000" else match[0], text)
