@@ -49,6 +49,19 @@ async def test_a_job_runs_to_its_end(queue: JobQueue, settings: Settings) -> Non
     assert {record.metadata["n"] for record in await read_records(settings)} == {0, 1, 2, 3, 4}
 
 
+async def test_a_job_that_may_start_is_running_when_its_submission_returns(
+    queue: JobQueue, model: ModelServer
+) -> None:
+    model.hold_after = 0
+    first = await submit(queue, 1)
+    second = await submit(queue, 1)
+
+    assert [running.job_id for running in queue.list_running()] == [first]
+    assert [await status_of(queue, job_id) for job_id in (first, second)] == ["running", "queued"]
+    model.release()
+    await finish(queue)
+
+
 @pytest.mark.row("A164", "A184")
 async def test_jobs_run_one_at_a_time_in_the_order_of_their_submission(
     queue: JobQueue, model: ModelServer

@@ -87,21 +87,37 @@ async def change_job_elsewhere(storage: Storage, job_id: int, status: JobStatus)
     the job but takes no requests.
     """
     deadline = time.monotonic() + _ANNOUNCE_SECONDS
-    while True:
-        try:
-            async with lock_unheld_jobs(storage, [job_id]), storage.session() as session:
-                ended = time.time() if status.ended else None
-                await jobs.update_job(session, job_id, status=status, completed_at=ended)
-            return
-        except ConflictError:
-            async with storage.session() as session:
-                requested = await jobs.request_status(session, job_id, status)
-            if requested and status.ended:
+    while not await _try_to_change_unheld(storage, job_id, status):
+        async with storage.session() as session:
+            requested = await jobs.request_status(session, job_id, status)
+        if requested:
+            if status.ended:
                 await _wait_for_end(storage, job_id)
-            if requested:
-                return
-            if time.monotonic() > deadline:
-                raise
+            return
+        if time.monotonic() > deadline:
+            raise ConflictError(
+                f"Job {job_id} is already running in another process, which takes no requests.",
+                detail={"job_id": job_id},
+            )
+
+
+async def _try_to_change_unheld(storage: Storage, job_id: int, status: JobStatus) -> bool:
+    """Give a job that nobody works on a status; False when another process works on it."""
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(lock_jobs(storage, [job_id]))
+        except ConflictError:
+            return False
+        session = await stack.enter_async_context(storage.session())
+        present = (await jobs.get_job(session, job_id)).status
+        if present.ended:  # its holder has just let it go
+            raise ConflictError(
+                f"Job {job_id} is {present}; it cannot become {status}.",
+                detail={"job_id": job_id, "status": str(present)},
+            )
+        ended = time.time() if status.ended else None
+        await jobs.update_job(session, job_id, status=status, completed_at=ended, holder=None, requested=None)
+        return True
 
 
 async def _wait_for_end(storage: Storage, job_id: int) -> None:
