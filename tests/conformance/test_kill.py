@@ -106,11 +106,11 @@ def test_a_full_disk_is_reported_and_nothing_is_lost(fresh: Server, model: Model
     done = fresh.wait(job_id)
     fresh.stop()
 
-    assert "check that its disk has room" in job["error"]
+    assert "check that its disk works and has free space" in job["error"]
     assert job["status"] == "running"
     assert len(kept) >= 20
     assert refused.status_code == 503
-    assert "check that its disk has room" in refused.json()["error"]
+    assert "check that its disk works and has free space" in refused.json()["error"]
     _assert_complete(fresh, done, kept, model)
 
 
