@@ -12,16 +12,19 @@ from collections.abc import Sequence
 from types import ModuleType
 
 RENAMED = {
+    "penstock.blocks.text": "penstock.serialization",
+    "penstock.cli.listing": "penstock.cli.blocks and penstock.cli.templates",
     "penstock.discovery.ConfigFault": "penstock.discovery.ConfigIssue",
     "penstock.discovery.find_config_faults": "penstock.discovery.find_config_issues",
     "penstock.gates.words": "penstock.gates.text_matching",
+    "penstock.jobs.datasets": "penstock.jobs.dataset_export",
     "penstock.jobs.processor": "penstock.jobs.runner (Processor is JobRunner)",
     "penstock.jobs.record_file": "penstock.jobs.ordered_jsonl (RecordFile is OrderedJsonlFile)",
     "penstock.jobs.rehearsal": "penstock.jobs.dry_run (Rehearsal is DryRun, rehearse is dry_run)",
     "penstock.jobs.seeds": "penstock.seeds",
     "penstock.jobs.workshop": (
-        "penstock.jobs.resume (Workshop is Runtime, open_workshop is open_runtime, take_up is resume_job, "
-        "settle is save_outcome)"
+        "penstock.jobs.runtime (Workshop is Runtime, open_workshop is open_runtime) and penstock.jobs.resume "
+        "(take_up is resume_job, settle is save_outcome)"
     ),
     "penstock.llm.CallScope": "penstock.llm.CallContext",
     "penstock.llm.by_litellm": "penstock.llm.transports.litellm (LiteLLMRoad is LiteLLMTransport)",
@@ -40,7 +43,9 @@ RENAMED = {
     "penstock.llm.wire": "penstock.llm.transports.http_pool (Wire is HttpPool)",
     "penstock.storage.claims": "penstock.storage.job_locks (claim_job is lock_job)",
     "penstock.storage.exports": "penstock.exports",
+    "penstock.storage.sqlite_driver": "penstock.storage.sqlite",
     "penstock.workflow.Problem": "penstock.workflow.Issue",
+    "penstock.workflow.check": "penstock.workflow.validation (check is validate, Problem is Issue)",
 }
 """Old name: new name, and in parentheses new names of what the module holds."""
 

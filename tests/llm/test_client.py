@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 
@@ -87,7 +88,7 @@ async def test_the_default_client_closes_with_its_loop_and_litellm_is_not_import
     run = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-X", "dev", "-c", code],
-        env={"LLM_ENDPOINT": model.url, "LLM_MODEL": "gpt-x"},
+        env={"LLM_ENDPOINT": model.url, "LLM_MODEL": "gpt-x", "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
         capture_output=True,
         text=True,
         timeout=60,

@@ -19,6 +19,8 @@ from penstock.llm import (
     Sample,
     use_call_context,
 )
+from penstock.llm.journal_codec import make_key
+from penstock.settings import Settings
 from penstock.testing import ModelServer, Reply, refusal
 from support.messages import say
 
@@ -134,3 +136,26 @@ async def test_an_answer_stopped_by_a_content_filter_is_not_saved(script: Any, c
 
     assert (first.finish_reason, second.text) == ("content_filter", "echo: a")
     assert len(model.requests) == 2
+
+
+async def test_the_answer_of_another_server_is_not_used(model: ModelServer, client: Client) -> None:
+    journal = MemoryJournal()
+
+    async with ModelServer() as other, Client(Settings(llm_endpoint=other.url, llm_model="gpt-x")) as second:
+        with use_call_context(CallContext(Sample("s"), journal)):
+            await client.complete(say("a"))
+            await second.complete(say("a"))
+
+    assert (len(model.requests), len(other.requests)) == (1, 1)
+
+
+async def test_a_call_is_saved_under_a_key_of_its_provider_and_url(model: ModelServer) -> None:
+    journal = MemoryJournal()
+    settings = Settings(llm_endpoint=model.url, llm_model="openai/gpt-x")
+
+    async with Client(settings) as client:
+        with use_call_context(CallContext(Sample("s"), journal)):
+            await client.complete(say("a"), temperature=0.5)
+
+    request = {"model": "gpt-x", "messages": say("a"), "temperature": 0.5}
+    assert await journal.find(make_key(f"openai {model.url}", request, None, Sample("s"))) is not None

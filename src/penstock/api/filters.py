@@ -17,7 +17,7 @@ from penstock.entities import RecordStatus
 from penstock.errors import BadInputError
 from penstock.storage.filters import FieldFilter, Order, RecordFilter
 from penstock.storage.records import Position
-from penstock.storage.tables import to_text
+from penstock.storage.tables import to_iso8601
 
 MAX_TEXT: Final = 1000
 
@@ -42,7 +42,22 @@ EqualsQuery = Annotated[
 ]
 
 
+async def read_field_filter(
+    field: FieldQuery = None,
+    equals: EqualsQuery = None,
+    min: Annotated[  # noqa: A002  the name of the parameter
+        _Number | SkipJsonSchema[None], Query(description="The smallest value of `field`.")
+    ] = None,
+    max: Annotated[  # noqa: A002  the name of the parameter
+        _Number | SkipJsonSchema[None], Query(description="The largest value of `field`.")
+    ] = None,
+) -> tuple[FieldFilter, ...]:
+    """The condition on a field in a request's query, if there is one."""
+    return _read_field(field, None if equals is None else _read_value(equals), min, max)
+
+
 async def read_filter(
+    fields: Annotated[tuple[FieldFilter, ...], Depends(read_field_filter)],
     status: StatusQuery = [],  # noqa: B006  FastAPI makes a new one each time
     job_id: Annotated[_Id | SkipJsonSchema[None], Query()] = None,
     pipeline_id: Annotated[_Id | SkipJsonSchema[None], Query()] = None,
@@ -53,14 +68,6 @@ async def read_filter(
     cause: Annotated[
         _Text | SkipJsonSchema[None], Query(description="Why it failed, from `GET /api/jobs/{id}/failures`.")
     ] = None,
-    field: FieldQuery = None,
-    equals: EqualsQuery = None,
-    min: Annotated[  # noqa: A002  the name of the parameter
-        _Number | SkipJsonSchema[None], Query(description="The smallest value of `field`.")
-    ] = None,
-    max: Annotated[  # noqa: A002  the name of the parameter
-        _Number | SkipJsonSchema[None], Query(description="The largest value of `field`.")
-    ] = None,
 ) -> RecordFilter:
     """The filter in a request's query; a record must match all that is given."""
     return RecordFilter(
@@ -69,7 +76,7 @@ async def read_filter(
         pipeline_id=pipeline_id,
         text=text,
         cause=cause,
-        fields=_read_field(field, None if equals is None else _read_value(equals), min, max),
+        fields=fields,
     )
 
 
@@ -144,7 +151,7 @@ def read_order(sort: str) -> Order:
 
 def write_cursor(order: Order, end: Position) -> str:
     """The end of a page as a text, which the next request sends back."""
-    value = to_text(end.value) if isinstance(end.value, datetime) else end.value
+    value = to_iso8601(end.value) if isinstance(end.value, datetime) else end.value
     return base64.urlsafe_b64encode(orjson.dumps([*order, value, end.record_id])).decode().rstrip("=")
 
 

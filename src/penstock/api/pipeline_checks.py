@@ -13,7 +13,7 @@ from penstock.api.schemas.examples import DEFINITION
 from penstock.api.schemas.pipelines import Check, Fields
 from penstock.errors import BlockNotFoundError
 from penstock.storage import pipelines
-from penstock.workflow import check
+from penstock.workflow import validate
 
 router = make_router("/api/pipelines", "pipelines")
 
@@ -58,7 +58,7 @@ async def read_state_schema(pipeline_id: RowId, services: ServicesDep, session: 
 
 def check_definition(definition: Any, services: Services, source: str | None = None) -> dict[str, Any]:
     """The result of the static check as the API shows it; ``source`` is the file's text, for line numbers."""
-    issues = check(definition, blocks=services.blocks, gates=services.gates, source=source)
+    issues = validate(definition, blocks=services.blocks, gates=services.gates, source=source)
     return {
         "valid": not any(issue.severity == "error" for issue in issues),
         "problems": [issue.to_dict() for issue in issues],

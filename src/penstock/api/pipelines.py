@@ -30,7 +30,7 @@ from penstock.api.schemas.pipelines import (
 from penstock.errors import BadInputError, BlockNotFoundError
 from penstock.storage import pipelines
 from penstock.storage.entities import StoredPipeline
-from penstock.storage.tables import to_text
+from penstock.storage.tables import to_iso8601
 from penstock.workflow import load_definition
 
 router = make_router("/api/pipelines", "pipelines")
@@ -143,7 +143,7 @@ async def list_versions(pipeline_id: RowId, session: ReadingDep) -> Json:
             {
                 "version": stored.version,
                 "name": stored.name,
-                "created_at": to_text(stored.updated_at or stored.created_at),
+                "created_at": to_iso8601(stored.updated_at or stored.created_at),
             }
             for stored in await pipelines.list_versions(session, pipeline_id)
         ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
-from fastapi import Query, Request
+from fastapi import Depends, Query, Request
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 from starlette.responses import Response
@@ -24,8 +25,9 @@ from penstock.redaction import redact_known
 from penstock.serialization import to_json
 from penstock.storage import records
 from penstock.storage.entities import Record
+from penstock.storage.filters import Order
 from penstock.storage.records import Position
-from penstock.storage.tables import to_text
+from penstock.storage.tables import to_iso8601
 
 router = make_router("/api/records", "records")
 
@@ -47,16 +49,17 @@ _NEXT: Any = {
 }
 
 
-@router.get(
-    "",
-    summary="Records, newest first",
-    response_model=list[RecordView],
-    responses={**error_responses(422), **_NEXT},
-)
-async def list_records(
-    request: Request,
-    record_filter: FilterDep,
-    session: ReadingDep,
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list of records a request wants."""
+
+    order: Order
+    limit: int
+    offset: int
+    after: Position | None
+
+
+async def read_page(
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
     offset: Annotated[
         int, Query(ge=0, lt=2**63, description="Reads all that it skips: `cursor` is faster.")
@@ -77,24 +80,46 @@ async def list_records(
             "first. Records without a number in the field come last.",
         ),
     ] = "-id",
-    trace: Annotated[bool, Query(description="false: `accumulated_state` in place of the trace.")] = True,
-) -> Response:
-    """A plain array. When there are more, `X-Next-Cursor` and `Link` lead to the next page; with a cursor
-    every page takes the same time."""
+) -> Page:
+    """The page in a request's query; raises BadInputError when its parameters do not go together."""
     order = read_order(sort)
     after = read_cursor(cursor, order) if cursor else None
     if before_id is not None:
         if order != read_order("-id") or after is not None:
             raise BadInputError("before_id works with sort=-id only; use cursor with another order.")
         after = Position(before_id)
-    page = await records.list_page(
-        session, record_filter, order=order, limit=limit, offset=offset, after=after, traces=trace
+    return Page(order, limit, offset, after)
+
+
+@router.get(
+    "",
+    summary="Records, newest first",
+    response_model=list[RecordView],
+    responses={**error_responses(422), **_NEXT},
+)
+async def list_records(
+    request: Request,
+    record_filter: FilterDep,
+    session: ReadingDep,
+    page: Annotated[Page, Depends(read_page)],
+    trace: Annotated[bool, Query(description="false: `accumulated_state` in place of the trace.")] = True,
+) -> Response:
+    """A plain array. When there are more, `X-Next-Cursor` and `Link` lead to the next page; with a cursor
+    every page takes the same time."""
+    found = await records.list_page(
+        session,
+        record_filter,
+        order=page.order,
+        limit=page.limit,
+        offset=page.offset,
+        after=page.after,
+        traces=trace,
     )
     headers = {}
-    if page.end is not None:
-        headers["x-next-cursor"] = write_cursor(order, page.end)
+    if found.end is not None:
+        headers["x-next-cursor"] = write_cursor(page.order, found.end)
         headers["link"] = f'<{_next_address(request, headers["x-next-cursor"])}>; rel="next"'
-    body = await _serialize(page.records, traces=trace)
+    body = await _serialize(found.records, traces=trace)
     return Response(body, headers=headers, media_type="application/json")
 
 
@@ -170,7 +195,7 @@ async def list_history(record_id: RowId, session: ReadingDep) -> Json:
     """What each edit changed, with the values before it; the latest edit first."""
     await records.get_record(session, record_id)
     entries = await records.list_history(session, record_id)
-    return Json([{**entry, "changed_at": to_text(entry["changed_at"])} for entry in entries])
+    return Json([{**entry, "changed_at": to_iso8601(entry["changed_at"])} for entry in entries])
 
 
 @router.post("/{record_id}/undo", summary="Undo the last edit", response_model=RecordView, responses=_UNKNOWN)

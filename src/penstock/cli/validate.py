@@ -31,14 +31,17 @@ def validate(pipeline: str, seeds: str | None, as_json: bool) -> None:
     from penstock.blocks.registry import default_registry as default_blocks
     from penstock.cli.loading import find_definition, load_seeds
     from penstock.gates import default_registry as default_gates
-    from penstock.workflow import check, required_variables
+    from penstock.workflow import required_variables
+    from penstock.workflow import validate as find_issues
 
     definition, source = find_definition(pipeline)
     sample = None
     if seeds is not None:
         with load_seeds(seeds, pipeline) as given:
             sample = given.head(_SAMPLED_SEEDS)
-    issues = check(definition, seeds=sample, blocks=default_blocks(), gates=default_gates(), source=source)
+    issues = find_issues(
+        definition, seeds=sample, blocks=default_blocks(), gates=default_gates(), source=source
+    )
     errors = [issue for issue in issues if issue.severity == "error"]
     if as_json:
         print_json({"valid": not errors, "problems": [issue.to_dict() for issue in issues]})

@@ -43,9 +43,6 @@ def to_datetime(value: Any) -> datetime | None:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-to_text = to_iso8601
-
-
 class _Timestamp(UserDefinedType[Any]):
     """SQLite's side of ``UtcDateTime``: a column declared TIMESTAMP that holds text."""
 

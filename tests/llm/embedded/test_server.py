@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -202,3 +203,39 @@ def test_a_runtime_that_cannot_load_says_what_to_install(answer: dict[str, str],
     with pytest.raises(ConfigurationError, match=advice):
         raise error
     assert error.detail["output"] == ["line"] * 5
+
+
+class TestProcess:
+    """What a server does with its process, whatever that runs."""
+
+    @pytest.fixture
+    def process(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A process that ends with status 0 when its standard input does."""
+        with subprocess.Popen(
+            [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+        ) as process:
+            yield process
+            process.kill()
+
+    def test_it_ends_by_itself_when_it_is_stopped(self, process: subprocess.Popen[bytes]) -> None:
+        server = embedded.EmbeddedServer("http://127.0.0.1:1/v1", "key", Path("model.gguf"), process)
+        before = server.running
+
+        server.stop()
+
+        assert (before, server.running) == (True, False)
+        assert process.returncode == 0
+
+    @pytest.mark.parametrize("difference", [-1, 1])
+    def test_a_forked_process_neither_stops_it_nor_takes_it_for_dead(
+        self, process: subprocess.Popen[bytes], difference: int
+    ) -> None:
+        owner = os.getpid() + difference
+        server = embedded.EmbeddedServer("http://127.0.0.1:1/v1", "key", Path("model.gguf"), process, owner)
+
+        server.stop()
+
+        assert process.poll() is None
+        process.kill()
+        process.wait()
+        assert server.running

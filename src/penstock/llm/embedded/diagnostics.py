@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import importlib.util
 import sys
 from typing import NamedTuple
 
 from penstock.errors import ConfigurationError
+from penstock.llm.embedded.openmp import LIBRARY, find_bundled_library, has_system_library
 from penstock.llm.embedded.weights import EMBEDDED_MODELS, find_installed, get_weights
 from penstock.settings import EMBEDDED_MODEL, Settings
 
@@ -36,11 +36,11 @@ def _check_runtime() -> Requirement:
 def _check_libraries() -> list[Requirement]:
     if not sys.platform.startswith("linux"):
         return []
-    try:
-        ctypes.CDLL("libgomp.so.1")
-    except OSError:
-        return [Requirement("libgomp", False, "libgomp.so.1 is missing", "apt-get install libgomp1")]
-    return [Requirement("libgomp", True, "libgomp.so.1")]
+    if has_system_library():
+        return [Requirement("libgomp", True, LIBRARY)]
+    if bundled := find_bundled_library():
+        return [Requirement("libgomp", True, str(bundled))]
+    return [Requirement("libgomp", False, f"{LIBRARY} is missing", "pip install 'penstock[embedded]'")]
 
 
 def _check_weights(settings: Settings) -> Requirement:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from penstock.errors import ConfigurationError
+from penstock.llm.embedded.openmp import child_environment
 from penstock.llm.embedded.weights import get_weights
 from penstock.settings import EMBEDDED_MODEL, Settings
 
@@ -100,12 +101,13 @@ def _launch(weights: Path) -> EmbeddedServer:
         "context": SLOT_TOKENS,
         "threads": os.cpu_count() or 1,
     }
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log, child_environment() as environment:
         process = subprocess.Popen(  # noqa: S603  our own file, run by this interpreter
             [sys.executable, "-P", str(_CHILD)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            env=environment,
             start_new_session=True,  # Ctrl-C must not end it while requests are in flight
         )
         try:
