@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -20,7 +21,7 @@ from penstock.api.routing import Json, RowId, make_router
 from penstock.api.schemas.messages import Success
 from penstock.api.schemas.records import BulkEdit, Changed, Counts, Deleted, Edit, RecordEdit, RecordView
 from penstock.entities import RecordStatus
-from penstock.errors import BadInputError
+from penstock.errors import BadInputError, NotFoundError
 from penstock.redaction import redact_known
 from penstock.serialization import to_json
 from penstock.storage import records
@@ -157,7 +158,10 @@ async def delete_records(
     """With `job_id` the job is deleted, too; if it has not ended, it is cancelled first. A job that another
     process works on (`penstock run`, another service) is a 409. Without `job_id` all records are deleted,
     and jobs stay."""
-    jobs_to_end = [] if job_id is None else [job_id]
+    jobs_to_end: list[int] = []
+    if job_id is not None:
+        with suppress(NotFoundError):
+            jobs_to_end = [(await services.queue.read(job_id)).id]
     async with services.queue.ending_jobs(jobs_to_end), services.storage.session() as session:
         deleted = await records.delete_records(session, job_id)
     return Json({"deleted": deleted})
