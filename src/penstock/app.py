@@ -91,7 +91,7 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
             gates=default_gates(settings),
             templates=TemplateRegistry(user_dir=settings.user_templates),
             queue=queue,
-            before_delete=[queue.cancel_jobs_of],
+            before_delete=[queue.ending_pipeline],
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -287,8 +288,10 @@ async def test_hooks_run_before_a_pipeline_is_deleted(client: AsyncClient, creat
     number = await create(COUNT)
     seen: list[int] = []
 
-    async def prepare(pipeline_id: int) -> None:
+    @asynccontextmanager
+    async def prepare(pipeline_id: int) -> AsyncIterator[None]:
         seen.append(pipeline_id)
+        yield
 
     app.state.services.before_delete.append(prepare)
     answer = await client.delete(f"/api/pipelines/{number}")

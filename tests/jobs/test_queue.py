@@ -49,6 +49,19 @@ async def test_a_job_runs_to_its_end(queue: JobQueue, settings: Settings) -> Non
     assert {record.metadata["n"] for record in await read_records(settings)} == {0, 1, 2, 3, 4}
 
 
+async def test_a_job_that_may_start_is_running_when_its_submission_returns(
+    queue: JobQueue, model: ModelServer
+) -> None:
+    model.hold_after = 0
+    first = await submit(queue, 1)
+    second = await submit(queue, 1)
+
+    assert [running.job_id for running in queue.list_running()] == [first]
+    assert [await status_of(queue, job_id) for job_id in (first, second)] == ["running", "queued"]
+    model.release()
+    await finish(queue)
+
+
 @pytest.mark.row("A164", "A184")
 async def test_jobs_run_one_at_a_time_in_the_order_of_their_submission(
     queue: JobQueue, model: ModelServer
@@ -480,7 +493,7 @@ async def test_a_job_that_is_queued_or_running_cannot_be_resumed_or_retried(
 
 
 @pytest.mark.row("A149")
-async def test_cancelling_the_jobs_of_a_pipeline_leaves_those_of_others(
+async def test_deleting_a_pipeline_ends_its_jobs_and_leaves_those_of_others(
     queue: JobQueue, model: ModelServer
 ) -> None:
     model.hold_after = 0
@@ -489,15 +502,17 @@ async def test_cancelling_the_jobs_of_a_pipeline_leaves_those_of_others(
     pipeline_ids = [(await queue.read(job_id)).pipeline_id for job_id in (running, queued)]
 
     for pipeline_id in pipeline_ids:
-        await queue.cancel_jobs_of(pipeline_id)
+        async with queue.ending_pipeline(pipeline_id), queue.runtime.storage.session() as session:
+            assert queue.find_running(running) is None
+            await pipelines.delete_pipeline(session, pipeline_id)
     model.release()
     await finish(queue)
 
-    assert [await status_of(queue, job_id) for job_id in (running, queued, other)] == [
-        JobStatus.CANCELLED,
-        JobStatus.CANCELLED,
-        JobStatus.COMPLETED,
-    ]
+    for job_id in (running, queued):
+        with pytest.raises(NotFoundError):
+            await queue.read(job_id)
+    job = await queue.read(other)
+    assert (job.status, job.records_generated) == (JobStatus.COMPLETED, 2)
 
 
 async def test_a_fresh_job_makes_its_calls_again_and_a_normal_one_does_not(

@@ -222,3 +222,27 @@ async def test_a_database_of_a_newer_penstock_is_refused(where: str | Path) -> N
 
     with pytest.raises(StorageError, match="written by a newer penstock"):
         await Storage(where).open()
+
+
+def _go_back_to_0001(connection: Connection) -> None:
+    for column in ("holder", "requested"):
+        connection.execute(text(f"ALTER TABLE jobs DROP COLUMN {column}"))
+    connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+
+
+async def test_a_database_of_layout_0001_keeps_its_jobs(where: str | Path) -> None:
+    definition = {"name": "P", "blocks": []}
+    async with Storage(where) as storage, storage.session() as session:
+        made = await session.run_sync(_describe)
+        pipeline_id = await pipelines.save_pipeline(session, "P", definition)
+        job_id = await jobs.create_job(session, pipeline_id, 7, run_key="key", options={"origin": "run"})
+        await session.run_sync(_go_back_to_0001)
+
+    async with Storage(where) as storage, storage.session() as session:
+        job = await jobs.get_job(session, job_id)
+        updated = await jobs.update_job(session, job_id, holder="penstock run")
+        upgraded = await session.run_sync(_describe)
+
+    assert (job.total_seeds, job.run_key, job.options, job.holder) == (7, "key", {"origin": "run"}, None)
+    assert updated
+    assert upgraded == made

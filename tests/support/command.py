@@ -30,15 +30,15 @@ def environment(model: ModelServer | None, folder: Path) -> dict[str, str]:
     return variables
 
 
-async def start(*arguments: str | Path, model: ModelServer | None, folder: Path) -> Process:
-    """Start ``penstock`` with these arguments in ``folder``."""
+async def start(*arguments: str | Path, model: ModelServer | None, folder: Path, **variables: str) -> Process:
+    """Start ``penstock`` with these arguments and environment variables in ``folder``."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "penstock",
         *map(str, arguments),
         cwd=folder,
-        env=environment(model, folder),
+        env={**environment(model, folder), **variables},
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -46,8 +47,8 @@ class Services:
     templates: TemplateRegistry
     observer: ExecutionObserver
     queue: JobQueue
-    before_delete: list[Callable[[int], Awaitable[None]]] = field(default_factory=list)
-    """Called with a pipeline's id before it is deleted, to end what still runs."""
+    before_delete: list[Callable[[int], AbstractAsyncContextManager[None]]] = field(default_factory=list)
+    """Entered with a pipeline's id while it is deleted, to end what still runs."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the service begins to stop: answers that wait for a job's progress end then."""
 

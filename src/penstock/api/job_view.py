@@ -15,7 +15,7 @@ def view_job(job: Job, services: Services) -> dict[str, Any]:
     view = job.to_dict() | {
         "usage": usage,
         "seeds": job.source.get("seeds") if isinstance(job.source, dict) else None,
-        "wanted": None,
+        "wanted": job.requested,
         "records_refused": 0,
         "rate": None,
         "seconds_left": None,
@@ -26,7 +26,7 @@ def view_job(job: Job, services: Services) -> dict[str, Any]:
     running = services.queue.find_running(job.id)
     if running is None:
         return view
-    view["wanted"] = running.target_status
+    view["wanted"] = running.target_status or job.requested
     view["concurrency"] = services.client.concurrency()
     if (progress := running.progress) is not None:
         left = progress.seconds_left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 import yaml
@@ -112,12 +113,19 @@ async def update_pipeline(pipeline_id: RowId, body: PipelineBody, services: Serv
     return Json(await _save(services, body.to_definition(), pipeline_id))
 
 
-@router.delete("/{pipeline_id}", summary="Delete a pipeline", response_model=Success, responses=_UNKNOWN)
+@router.delete(
+    "/{pipeline_id}",
+    summary="Delete a pipeline",
+    response_model=Success,
+    responses=error_responses(404, 409, 422),
+)
 async def delete_pipeline(pipeline_id: RowId, services: ServicesDep) -> Json:
-    """Also deletes its versions, jobs and records; a running job is cancelled first."""
-    for prepare in services.before_delete:
-        await prepare(pipeline_id)
-    async with services.storage.session() as session:
+    """Also deletes its versions, jobs and records; a running job is cancelled first. A job that another
+    process works on (`penstock run`, another service) is a 409, and nothing is deleted."""
+    async with AsyncExitStack() as stack:
+        for prepare in services.before_delete:
+            await stack.enter_async_context(prepare(pipeline_id))
+        session = await stack.enter_async_context(services.storage.session())
         await pipelines.delete_pipeline(session, pipeline_id)
     return Json({"success": True})
 

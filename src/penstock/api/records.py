@@ -21,7 +21,7 @@ from penstock.api.routing import Json, RowId, make_router
 from penstock.api.schemas.messages import Success
 from penstock.api.schemas.records import BulkEdit, Changed, Counts, Deleted, Edit, RecordEdit, RecordView
 from penstock.entities import RecordStatus
-from penstock.errors import BadInputError, ConflictError, NotFoundError
+from penstock.errors import BadInputError, NotFoundError
 from penstock.redaction import redact_known
 from penstock.serialization import to_json
 from penstock.storage import records
@@ -153,7 +153,7 @@ async def update_records(body: BulkEdit, session: SessionDep) -> Json:
     return Json({"changed": await records.set_status(session, body.filter.to_filter(), status)})
 
 
-@router.delete("", summary="Delete records", response_model=Deleted, responses=error_responses(422))
+@router.delete("", summary="Delete records", response_model=Deleted, responses=error_responses(409, 422))
 async def delete_records(
     services: ServicesDep,
     job_id: Annotated[
@@ -161,12 +161,14 @@ async def delete_records(
         Query(description="The records of this job, and the job with them."),
     ] = None,
 ) -> Json:
-    """With `job_id` the job is deleted, too; if it has not ended, it is cancelled first. Without it all
-    records are deleted, and jobs stay."""
+    """With `job_id` the job is deleted, too; if it has not ended, it is cancelled first. A job that another
+    process works on (`penstock run`, another service) is a 409. Without `job_id` all records are deleted,
+    and jobs stay."""
+    jobs_to_end: list[int] = []
     if job_id is not None:
-        with suppress(NotFoundError, ConflictError):  # unknown, or it has ended
-            await services.queue.cancel(job_id)
-    async with services.storage.session() as session:
+        with suppress(NotFoundError):
+            jobs_to_end = [(await services.queue.read(job_id)).id]
+    async with services.queue.ending_jobs(jobs_to_end), services.storage.session() as session:
         deleted = await records.delete_records(session, job_id)
     return Json({"deleted": deleted})
 

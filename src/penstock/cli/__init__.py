@@ -29,6 +29,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("penstock.cli.export", "Write a run's records as a training-ready dataset."),
     "blocks": ("penstock.cli.blocks", "List the blocks and gates, or show one with its settings."),
     "templates": ("penstock.cli.templates", "List the ready-made pipelines, or print one."),
+    "database": ("penstock.cli.database", "Copy a database, from SQLite to PostgreSQL or back."),
     "doctor": ("penstock.cli.doctor", "Show what is set up, what is missing and how to fix it."),
     "serve": ("penstock.cli.serve", "Start the HTTP service."),
 }

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
 from penstock.entities import ExecutionResult, JobStatus, RecordStatus
-from penstock.errors import BadInputError, ConflictError, StorageError
+from penstock.errors import BadInputError, ConflictError, NotFoundError, StorageError
+from penstock.jobs.job_holder import CANCEL_SECONDS, change_job_elsewhere, lock_unheld_jobs
 from penstock.jobs.running_job import STORAGE_RETRY_SECONDS, RunningJob, wait_unless_closing
 from penstock.jobs.runtime import Runtime
 from penstock.seeds import parse_upload
 from penstock.storage import jobs, pipelines, seed_files
 from penstock.storage.entities import Job
+from penstock.storage.job_locks import lock_job
 from penstock.workflow import Pipeline
 
 __all__ = ["ORIGIN", "JobQueue", "RunningJob"]
@@ -29,8 +30,8 @@ logger = logging.getLogger("penstock.jobs")
 
 ORIGIN = "queue"
 """``options["origin"]`` of the queue's jobs; those of ``penstock run`` have another and are left alone."""
-_CANCEL_SECONDS = 10
-"""How long to wait for a cancelled job to end."""
+_POLL_SECONDS = 1.0
+"""How often to look for jobs that another process has queued, or has left when it died."""
 
 
 class JobQueue:
@@ -48,6 +49,7 @@ class JobQueue:
         self._on_result = on_result or (lambda _name, _result: None)
         self._running: dict[int, RunningJob] = {}
         self._wake = asyncio.Event()
+        self._starting = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._closing = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
@@ -115,7 +117,7 @@ class JobQueue:
                 },
             )
             await seed_files.save_seed_file(session, job_id, name, content)
-        self._wake.set()
+        await self._start_now()
         return job_id
 
     def find_running(self, job_id: int) -> RunningJob | None:
@@ -158,14 +160,32 @@ class JobQueue:
         resumable = {JobStatus.PAUSED, JobStatus.STOPPED, JobStatus.CANCELLED, JobStatus.FAILED}
         await self._queue_again(job_id, resumable, retry=False)
 
-    async def cancel_jobs_of(self, pipeline_id: int) -> None:
-        """Cancel the jobs of a pipeline that have not ended, because it is about to be deleted."""
-        unended = [status for status in JobStatus if not status.ended]
+    @asynccontextmanager
+    async def ending_pipeline(self, pipeline_id: int) -> AsyncIterator[None]:
+        """End the jobs of a pipeline and keep them from beginning again, while it is deleted.
+
+        Raises ConflictError, and ends none, when another process works on one of them.
+        """
         async with self.runtime.storage.reading() as session:
-            found = await jobs.list_jobs(session, pipeline_id, limit=None, statuses=unended)
-        for job in found:
-            with suppress(ConflictError):  # the job has ended meanwhile
-                await self.cancel(job.id)
+            found = await jobs.list_unfinished_or_held(session, pipeline_id)
+        async with self.ending_jobs(found):
+            yield
+
+    @asynccontextmanager
+    async def ending_jobs(self, job_ids: Sequence[int]) -> AsyncIterator[None]:
+        """End jobs and keep them from beginning again, while they are deleted.
+
+        Raises ConflictError, and ends none, when another process works on one of them.
+        """
+        own = [job_id for job_id in job_ids if job_id in self._running and self._running[job_id].is_held]
+        others = [job_id for job_id in job_ids if job_id not in own]
+        storage = self.runtime.storage
+        async with lock_unheld_jobs(storage, others):
+            for job_id in own:
+                with suppress(NotFoundError, ConflictError):  # it has ended meanwhile
+                    await self.cancel(job_id)
+            async with lock_unheld_jobs(storage, own):
+                yield
 
     async def retry(self, job_id: int) -> int:
         """Make a job's failed records again and return how many; raises NotFoundError, ConflictError."""
@@ -205,15 +225,13 @@ class JobQueue:
                 detail={"job_id": job_id, "status": str(job.status)},
             )
         running = self._running.get(job_id)
-        if running is None:
-            ended = time.time() if status.ended else None
-            async with self.runtime.storage.session() as session:
-                await jobs.update_job(session, job_id, status=status, completed_at=ended)
+        if running is None or not running.is_held:
+            await change_job_elsewhere(self.runtime.storage, job_id, status)
             await self._notify()
             return
         running.request(status)
         if status is JobStatus.CANCELLED:
-            await asyncio.wait({running.task}, timeout=_CANCEL_SECONDS)
+            await asyncio.wait({running.task}, timeout=CANCEL_SECONDS)
 
     async def _queue_again(self, job_id: int, allowed: Iterable[JobStatus], *, retry: bool) -> None:
         job = await self.read(job_id)
@@ -232,32 +250,50 @@ class JobQueue:
             await jobs.update_job(
                 session, job_id, status=JobStatus.QUEUED, error=None, completed_at=None, options=options
             )
-        self._wake.set()
+        await self._start_now()
         await self._notify()
 
     async def _requeue_interrupted(self) -> None:
-        """Queue the jobs that were running when the process before this one ended.
+        """Queue the service's jobs that were running when their process ended.
 
-        They are older than the waiting ones, so they are continued first.
+        They are older than the waiting ones, so they are continued first. A job that a process still holds
+        is left to it.
         """
-        async with self.runtime.storage.session() as session:
-            for job in await jobs.list_jobs(session, limit=None, statuses=[JobStatus.RUNNING]):
-                if (job.options or {}).get("origin") == ORIGIN:
-                    await jobs.update_job(session, job.id, status=JobStatus.QUEUED)
-                    logger.info("Job %d was interrupted and is continued", job.id)
-        self._wake.set()
+        storage = self.runtime.storage
+        async with storage.reading() as session:
+            found = await jobs.list_jobs(session, limit=None, statuses=[JobStatus.RUNNING])
+        for job in found:
+            if (job.options or {}).get("origin") != ORIGIN or job.id in self._running:
+                continue
+            with suppress(ConflictError):
+                async with lock_job(storage, job.id), storage.session() as session:
+                    if (await jobs.get_job(session, job.id)).status is JobStatus.RUNNING:
+                        await jobs.update_job(session, job.id, status=JobStatus.QUEUED)
+                        logger.info("Job %d was interrupted and is continued", job.id)
 
     async def _dispatch(self) -> None:
         """Start queued jobs whenever one more may run."""
         while not self._closing.is_set():
             self._wake.clear()
             try:
-                await self._start_queued()
+                async with self._starting:
+                    await self._start_queued()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_POLL_SECONDS):
+                        await self._wake.wait()
+                    continue
+                await self._requeue_interrupted()
             except StorageError as error:
                 logger.error("The queue waits for its database: %s", error.message)
                 await wait_unless_closing(self._closing, STORAGE_RETRY_SECONDS)
-                continue
-            await self._wake.wait()
+
+    async def _start_now(self) -> None:
+        """Start a job that has just been queued, if one more may run; otherwise it waits."""
+        if self._dispatcher is not None and not self._closing.is_set():
+            with suppress(StorageError):  # the dispatcher tries again
+                async with self._starting:
+                    await self._start_queued()
+        self._wake.set()
 
     async def _start_queued(self) -> None:
         """Start as many jobs as may run besides those that do, the longest-waiting first."""

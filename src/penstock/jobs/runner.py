@@ -105,12 +105,13 @@ class JobRunner:
         self._stopping.set()
         self._model_called.set()
 
-    def cancel(self, status: JobStatus = JobStatus.CANCELLED) -> None:
+    def cancel(self, status: JobStatus = JobStatus.CANCELLED, error: str | None = None) -> None:
         """End at once; records in flight are dropped (their finished model calls stay in the journal).
 
         With the ``status`` RUNNING the job is left for another process to continue.
         """
         self.status, self._cancelled = status, True
+        self.error = error or self.error
         self._model_called.set()
         for task in self._workers:
             task.cancel()

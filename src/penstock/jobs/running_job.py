@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from penstock.entities import Constraints, ExecutionResult, JobStatus
 from penstock.errors import ConflictError, NotFoundError, PipelineError, StorageError
+from penstock.jobs.job_holder import hold_job
 from penstock.jobs.options import JobOptions
 from penstock.jobs.progress import Progress
 from penstock.jobs.resume import resume_job, save_outcome
@@ -20,7 +21,6 @@ from penstock.llm import JournalMode
 from penstock.seeds import SeedSource, parse_upload
 from penstock.storage import jobs, pipelines, seed_files
 from penstock.storage.entities import Job
-from penstock.storage.job_locks import lock_job
 from penstock.workflow import Pipeline
 
 logger = logging.getLogger("penstock.jobs")
@@ -53,6 +53,8 @@ class RunningJob:
         """The status that a user has asked for and that the job has not reached yet."""
         self.storage_error: str | None = None
         """What is wrong with the database, while the job waits for it."""
+        self.is_held = True
+        """Whether this process has the job, or is about to: False when another process has it."""
         self._runtime = runtime
         self._job = job
         self._closing = closing
@@ -65,9 +67,11 @@ class RunningJob:
         return self.runner.progress if self.runner else None
 
     def with_live_progress(self, job: Job) -> Job:
-        """The job with the counters that its row does not have yet."""
+        """The job with what its row does not have yet: its counters, and that it has begun."""
         if self.runner is None:
-            return replace(job, error=self.storage_error or job.error)
+            begun = self.is_held and self.target_status is None and job.status is JobStatus.QUEUED
+            status = JobStatus.RUNNING if begun else job.status
+            return replace(job, status=status, error=self.storage_error or job.error)
         return replace(job, **self.runner.job_fields())
 
     def read_live(self) -> Job | None:
@@ -92,11 +96,18 @@ class RunningJob:
     async def run(self) -> None:
         """Run the job to its end, and save how it ended in its row, errors included."""
         try:
-            async with lock_job(self._runtime.storage, self.job_id):
+            async with hold_job(self._runtime.storage, self.job_id, "penstock serve") as held:
+                held.follow_requests(self.request)
                 while not await self._try_to_run():
                     await wait_unless_closing(self._closing, STORAGE_RETRY_SECONDS)
         except ConflictError:  # another process works on it
+            self.is_held = False
             await wait_unless_closing(self._closing, _LOCK_RETRY_SECONDS)
+        except StorageError as error:  # the lock cannot be had: the queue tries again
+            logger.error("Job %d waits for its database: %s", self.job_id, error.message)
+            self.storage_error = error.message
+            await self._on_change()
+            await wait_unless_closing(self._closing, STORAGE_RETRY_SECONDS)
         except PipelineError as error:
             await self._save_failure(error.message)
         except Exception:

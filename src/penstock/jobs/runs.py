@@ -17,6 +17,7 @@ from typing import Any
 
 from penstock import llm
 from penstock.entities import JobStatus, Usage
+from penstock.jobs.job_holder import hold_job
 from penstock.jobs.options import JobOptions, RunOptions
 from penstock.jobs.output_files import find_output_files, lock_files, refuse_inputs
 from penstock.jobs.output_owner import (
@@ -39,7 +40,6 @@ from penstock.settings import Settings, get_settings
 from penstock.storage import jobs, pipelines
 from penstock.storage.database import Session, Storage
 from penstock.storage.entities import Job
-from penstock.storage.job_locks import lock_job
 from penstock.workflow import Pipeline
 
 __all__ = ["Run", "RunOptions", "RunReport", "open_run", "run"]
@@ -141,6 +141,14 @@ class Run:
         """End at once; the run can be continued later, and finished model calls are kept."""
         self._runner.cancel(JobStatus.PAUSED)
 
+    def follow_request(self, status: JobStatus) -> None:
+        """End as another process has asked: ``paused`` or ``cancelled``."""
+        reason = f"{status.capitalize()} by another process; run the same command again to continue."
+        if status is JobStatus.CANCELLED:
+            self._runner.cancel(status, reason)
+        else:
+            self._runner.stop(status, reason)
+
     def _report(self, status: JobStatus, seconds: float) -> RunReport:
         progress, usage = self.progress, self.progress.usage
         hits = usage.journal_hits - self._usage_before.journal_hits
@@ -210,7 +218,9 @@ async def open_run(
         refuse_unknown_files(outputs, options, settings)
     async with lock_files(outputs), open_runtime(settings) as runtime:
         job, own = await _find_or_create_job(runtime.storage, pipeline, seeds, options, settings)
-        async with lock_job(runtime.storage, job.id):
+        async with hold_job(runtime.storage, job.id, "penstock run") as held:
+            async with runtime.storage.reading() as session:
+                job = await jobs.get_job(session, job.id)  # as the holder before has left it
             files = _open_files(options, own)
             try:
                 job_options = _to_job_options(options, files)
@@ -218,7 +228,7 @@ async def open_run(
                 if files is not None:
                     await save_identities(runtime, job, join_identities(own, files.describe()))
                     files.publish()
-                yield Run(
+                prepared = Run(
                     name=pipeline.name,
                     job=job,
                     progress=runner.progress,
@@ -229,6 +239,8 @@ async def open_run(
                     _files=files,
                     _runtime=runtime,
                 )
+                held.follow_requests(prepared.follow_request)
+                yield prepared
             finally:
                 if files is not None:
                     files.abandon()

@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from penstock.errors import StorageError
 from penstock.lifecycle import AsyncResource
 from penstock.storage import schema
-from penstock.storage.database_url import MEMORY, find_url
+from penstock.storage.database_url import MEMORY, find_location
+from penstock.storage.postgres_url import PostgresAddress
 from penstock.storage.session import Session, Sessions
 
 __all__ = ["LOCK_SECONDS", "Session", "Storage"]
@@ -46,29 +47,37 @@ class Storage(AsyncResource):
     """
 
     def __init__(self, where: str | Path | None = None, *, lock_seconds: float = LOCK_SECONDS) -> None:
-        self.url = find_url(where)
+        self._location = find_location(where)
         self.lock_seconds = lock_seconds
         self._sessions: Sessions | None = None
 
     @property
     def path(self) -> Path | None:
         """The SQLite file; None in memory and on PostgreSQL."""
-        return None if self.is_postgres or self.in_memory else Path(str(self.url.database))
+        url = self._location.sqlite
+        return None if url is None or self.in_memory else Path(str(url.database))
 
     @property
     def is_postgres(self) -> bool:
         """Whether this is PostgreSQL rather than SQLite."""
-        return self.url.get_backend_name() == "postgresql"
+        return self._location.postgres is not None
+
+    @property
+    def postgres(self) -> PostgresAddress:
+        """The PostgreSQL server; only where ``is_postgres``."""
+        assert self._location.postgres is not None
+        return self._location.postgres
 
     @property
     def in_memory(self) -> bool:
         """Whether closing it deletes everything."""
-        return not self.is_postgres and self.url.database in {None, "", MEMORY}
+        url = self._location.sqlite
+        return url is not None and url.database in {None, "", MEMORY}
 
     @property
     def name(self) -> str:
         """What to call the database in a message, without its password."""
-        return self.url.render_as_string(hide_password=True) if self.is_postgres else str(self.url.database)
+        return self._location.name
 
     async def open(self) -> Self:
         """Connect, and make or upgrade the tables; raises StorageError."""
@@ -76,7 +85,7 @@ class Storage(AsyncResource):
             return self
         if self.path is not None:
             _make_folder(self.path)
-        self._sessions = self._connect()
+        self._sessions = await self._connect()
         try:
             await self._prepare()
         except BaseException:
@@ -136,14 +145,15 @@ class Storage(AsyncResource):
             raise StorageError("The database is not open: use `async with Storage(...)`.")
         return self._sessions
 
-    def _connect(self) -> Sessions:
-        if self.is_postgres:
+    async def _connect(self) -> Sessions:
+        url = self._location.sqlite
+        if url is None:
             from penstock.storage.postgres import PostgresSessions
 
-            return PostgresSessions(self.url)
+            return await PostgresSessions.open(self.postgres, self.name)
         from penstock.storage.sqlite import SqliteSessions
 
-        return SqliteSessions(self.url, in_memory=self.in_memory, lock_seconds=self.lock_seconds)
+        return SqliteSessions(url, in_memory=self.in_memory, lock_seconds=self.lock_seconds)
 
     async def _prepare(self) -> None:
         async with self.reading() as session:

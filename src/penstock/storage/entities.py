@@ -73,6 +73,10 @@ class Job:
     """Where the seeds come from, as the runner saved it."""
     options: Any = None
     """How it is run, as the runner saved it."""
+    holder: str | None = None
+    """The process that works on it, or that did when it was killed."""
+    requested: str | None = None
+    """The status that another process has asked the holder for."""
 
     def to_dict(self) -> dict[str, Any]:
         """The job as the API shows it (contract A171)."""

@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from penstock.entities import RecordStatus
 from penstock.storage.tables import records
+from penstock.storage.text_escapes import escape_text
 
 
 class FieldFilter(NamedTuple):
@@ -187,7 +188,7 @@ def _compare(
     if isinstance(field.equals, bool):
         yield value == boolean
     elif isinstance(field.equals, str):
-        yield value == field.equals
+        yield value == escape_text(field.equals)
     elif field.equals is not None:
         yield number == float(field.equals)
     if field.minimum is not None:

@@ -7,24 +7,17 @@ dies: nothing has to be cleaned up after a kill.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlalchemy import text
-from sqlalchemy.pool import NullPool
 
 from penstock.errors import ConflictError, StorageError
 from penstock.storage.database import Storage
-from penstock.storage.postgres import create_engine
 
 _RETRY_SECONDS = 0.2
 """How long to try: a process that only tests whether the job is running holds the lock for an instant."""
-
-_TRY_LOCK = text(
-    "SELECT pg_try_advisory_lock(hashtext('penstock.' || current_schema()), CAST(:job_id AS integer))"
-)
 
 _locked_in_memory: set[tuple[int, int]] = set()
 
@@ -32,13 +25,25 @@ _locked_in_memory: set[tuple[int, int]] = set()
 @asynccontextmanager
 async def lock_job(storage: Storage, job_id: int) -> AsyncIterator[None]:
     """Hold the job for as long as the ``with`` lasts; raises ConflictError when another holder has it."""
-    if storage.is_postgres:
-        lock = _lock_in_postgres(storage, job_id)
-    elif storage.path is not None:
-        lock = _lock_file(storage.path, job_id)
-    else:
-        lock = _lock_in_memory(storage, job_id)
-    async with lock:
+    async with lock_jobs(storage, [job_id]):
+        yield
+
+
+@asynccontextmanager
+async def lock_jobs(storage: Storage, job_ids: Sequence[int]) -> AsyncIterator[None]:
+    """Hold all these jobs; raises ConflictError, and holds none, when another holder has one of them."""
+    async with AsyncExitStack() as stack:
+        if storage.is_postgres:
+            from penstock.storage.postgres import lock_in_postgres
+
+            busy = await stack.enter_async_context(lock_in_postgres(storage.postgres, storage.name, job_ids))
+            if busy is not None:
+                raise _make_conflict(busy)
+        else:
+            for job_id in job_ids:
+                path = storage.path
+                lock = _lock_in_memory(storage, job_id) if path is None else _lock_file(path, job_id)
+                await stack.enter_async_context(lock)
         yield
 
 
@@ -87,23 +92,3 @@ async def _lock_in_memory(storage: Storage, job_id: int) -> AsyncIterator[None]:
         yield
     finally:
         _locked_in_memory.discard(key)
-
-
-@asynccontextmanager
-async def _lock_in_postgres(storage: Storage, job_id: int) -> AsyncIterator[None]:
-    """The lock lives as long as its connection, which is used for nothing else."""
-    engine = create_engine(storage.url, poolclass=NullPool)
-    try:
-        with storage.translating():
-            connection = await engine.connect()
-        try:
-            with storage.translating():
-                await connection.execution_options(isolation_level="AUTOCOMMIT")
-                locked = (await connection.execute(_TRY_LOCK, {"job_id": job_id})).scalar_one()
-            if not locked:
-                raise _make_conflict(job_id)
-            yield
-        finally:
-            await connection.close()
-    finally:
-        await engine.dispose()

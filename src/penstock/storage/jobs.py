@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, case, func, insert, select, update
+from sqlalchemy import Row, case, func, insert, or_, select, update
 
 from penstock.entities import JobStatus, RecordStatus, Usage
 from penstock.errors import NotFoundError
@@ -15,6 +15,7 @@ from penstock.storage.entities import Job
 from penstock.storage.pipelines import get_pipeline
 from penstock.storage.session import Session
 from penstock.storage.tables import jobs, records, to_datetime
+from penstock.storage.text_escapes import escape_text, unescape_text
 
 _FIXED = {"id", "pipeline_id", "created_at"}
 _JSON = {"usage", "source", "options"}
@@ -101,6 +102,38 @@ async def update_job(session: Session, job_id: int, **fields: Any) -> bool:
     return bool(await session.execute(update(jobs).where(jobs.c.id == job_id).values(values)))
 
 
+async def find_holder(session: Session, job_id: int) -> str | None:
+    """The process that works on the job, or that did when it was killed; None when it ended as it should."""
+    row = await session.fetch_first(select(jobs.c.holder).where(jobs.c.id == job_id))
+    return row.holder if row else None
+
+
+async def find_request(session: Session, job_id: int) -> JobStatus | None:
+    """The status that another process has asked the job's holder for, or None."""
+    row = await session.fetch_first(select(jobs.c.requested).where(jobs.c.id == job_id))
+    return JobStatus(row.requested) if row and row.requested else None
+
+
+async def request_status(session: Session, job_id: int, status: JobStatus) -> bool:
+    """Ask the job's holder to end it with that status; returns whether the job has a holder."""
+    statement = update(jobs).where(jobs.c.id == job_id, jobs.c.holder.is_not(None))
+    return bool(await session.execute(statement.values(requested=status.value)))
+
+
+async def list_held(session: Session) -> list[int]:
+    """The ids of the jobs that a process works on, or did when it was killed."""
+    return [row.id for row in await session.fetch_all(select(jobs.c.id).where(jobs.c.holder.is_not(None)))]
+
+
+async def list_unfinished_or_held(session: Session, pipeline_id: int) -> list[int]:
+    """The ids of the pipeline's jobs that a process may work on, now or later."""
+    unended = [status.value for status in JobStatus if not status.ended]
+    query = select(jobs.c.id).where(
+        jobs.c.pipeline_id == pipeline_id, or_(jobs.c.status.in_(unended), jobs.c.holder.is_not(None))
+    )
+    return [row.id for row in await session.fetch_all(query)]
+
+
 async def count_records(session: Session, job_id: int | None = None) -> dict[RecordStatus, int]:
     """How many records of the job (or of all) are in each state; every state is a key."""
     query = select(records.c.status, func.count()).group_by(records.c.status)
@@ -155,6 +188,8 @@ def to_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
             values[name] = JobStatus(value).value
         elif name in _JSON and value is not None:
             values[name] = to_json(value.to_dict() if isinstance(value, Usage) else value)
+        elif name == "error" and value is not None:
+            values[name] = escape_text(value)
         elif name in _TIMES:
             values[name] = to_datetime(value)
         else:
@@ -167,6 +202,7 @@ def _to_job(row: Row[Any]) -> Job:
     for name in _JSON:
         values[name] = from_json(values[name])
     values["status"] = JobStatus(values["status"])
+    values["error"] = None if values["error"] is None else unescape_text(values["error"])
     for name in ("current_seed", "records_generated", "records_failed", "progress"):
         values[name] = values[name] or 0
     return Job(**values)

@@ -13,6 +13,7 @@ from penstock.serialization import from_json, to_json
 from penstock.storage.entities import StoredPipeline
 from penstock.storage.session import Session
 from penstock.storage.tables import pipeline_versions, pipelines
+from penstock.storage.text_escapes import escape_text, unescape_text
 
 
 async def save_pipeline(
@@ -21,7 +22,7 @@ async def save_pipeline(
     """Save a new pipeline as its version 1 and return its id; ``source`` is the file it came from."""
     now = datetime.now(UTC)
     statement = insert(pipelines).values(
-        name=name,
+        name=escape_text(name),
         definition=to_json(definition),
         constraints=_find_constraints(definition),
         created_at=now,
@@ -49,7 +50,7 @@ async def update_pipeline(
         update(pipelines)
         .where(pipelines.c.id == pipeline_id)
         .values(
-            name=name,
+            name=escape_text(name),
             definition=to_json(definition),
             constraints=_find_constraints(definition),
             version=version,
@@ -131,7 +132,7 @@ async def _save_version(
         insert(pipeline_versions).values(
             pipeline_id=pipeline_id,
             version=version,
-            name=name,
+            name=escape_text(name),
             definition=to_json(definition),
             source=source,
             created_at=now,
@@ -148,7 +149,7 @@ def _find_constraints(definition: Mapping[str, Any]) -> str | None:
 def _to_pipeline(row: Row[Any]) -> StoredPipeline:
     return StoredPipeline(
         id=row.id,
-        name=row.name,
+        name=unescape_text(row.name),
         definition=from_json(row.definition),
         created_at=row.created_at,
         version=row.version,
@@ -160,7 +161,7 @@ def _to_pipeline(row: Row[Any]) -> StoredPipeline:
 def _to_version(row: Row[Any]) -> StoredPipeline:
     return StoredPipeline(
         id=row.id,
-        name=row.version_name,
+        name=unescape_text(row.version_name),
         definition=from_json(row.version_definition),
         created_at=row.created_at,
         version=row.version_number,

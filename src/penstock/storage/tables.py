@@ -134,12 +134,17 @@ jobs = Table(
     Column("run_key", Text),
     Column("source", Text),
     Column("options", Text),
+    Column("holder", Text),
+    Column("requested", Text),
     Index("ix_jobs_pipeline_id", "pipeline_id"),
     Index("ix_jobs_status", "status"),
     Index("ix_jobs_run_key", "run_key"),
     sqlite_autoincrement=True,
 )
-"""``run_key`` identifies the run of a file; ``source`` (of seeds) and ``options`` are the runner's JSON."""
+"""``run_key`` identifies the run of a file; ``source`` (of seeds) and ``options`` are the runner's JSON.
+
+``holder`` is the process that works on the job, ``requested`` the status that another process wants from it.
+"""
 
 records = Table(
     "records",

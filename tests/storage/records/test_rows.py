@@ -57,7 +57,7 @@ async def test_an_output_that_is_not_text_is_saved_as_json(storage: Storage, new
         "0.5",
         "null",
         "",
-        "nul \ufffd and half \ufffd a pair",
+        "nul \x00 and half \ud800 a pair",
     ]
     assert [record.state["assistant"] for record in read] == outputs
 

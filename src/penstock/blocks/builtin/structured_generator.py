@@ -41,7 +41,7 @@ class StructuredGenerator(BaseBlock):
         "feedback": "Whether the model is shown its last answer and what was wrong with it when asked again.",
     }
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the form of the block's settings
         self,
         json_schema: dict[str, Any],
         model: str | None = None,

@@ -10,13 +10,13 @@ from sqlalchemy import Select, delete, insert, literal, select, update
 
 from penstock.entities import RecordStatus
 from penstock.errors import BadInputError, NotFoundError
-from penstock.serialization import from_json, to_json
 from penstock.storage.entities import Record
 from penstock.storage.filters import RecordFilter, conditions
 from penstock.storage.records.reading import get_record
-from penstock.storage.records.rows import to_output
+from penstock.storage.records.rows import from_stored_json, to_output, to_stored_json
 from penstock.storage.session import Session
 from penstock.storage.tables import UtcDateTime, record_history, records
+from penstock.storage.text_escapes import unescape_text
 
 
 async def update_record(
@@ -40,13 +40,13 @@ async def update_record(
         values["status"] = RecordStatus(status).value
     if output is not None:
         values["output"] = to_output(output)
-        before["output"] = present.output
+        before["output"] = to_output(present.output)
     if metadata is not None:
-        values["metadata"] = to_json(metadata)
-        before["metadata"] = to_json(present.metadata)
+        values["metadata"] = to_stored_json(metadata)
+        before["metadata"] = to_stored_json(present.metadata)
     if state:
-        values["edits"] = to_json({**present.edits, **state})
-        before["edits"] = to_json(present.edits)
+        values["edits"] = to_stored_json({**present.edits, **state})
+        before["edits"] = to_stored_json(present.edits)
     if len(values) == 1:
         raise BadInputError("Nothing to change: give a status, an output, metadata or fields.")
     await session.execute(insert(record_history).values(before))
@@ -73,8 +73,9 @@ async def list_history(session: Session, record_id: int) -> list[dict[str, Any]]
     """What the record was before each of its edits, the latest first; only what the edit changed."""
     history = []
     for row in await session.fetch_all(_select_history(record_id)):
-        before = {"changed_at": row.changed_at, "status": row.status, "output": row.output}
-        before |= {"metadata": from_json(row.metadata), "state": from_json(row.edits)}
+        output = None if row.output is None else unescape_text(row.output)
+        before = {"changed_at": row.changed_at, "status": row.status, "output": output}
+        before |= {"metadata": from_stored_json(row.metadata), "state": from_stored_json(row.edits)}
         history.append({name: value for name, value in before.items() if value is not None})
     return history
 

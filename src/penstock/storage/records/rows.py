@@ -12,6 +12,7 @@ from penstock.entities import RecordId, RecordStatus, Usage
 from penstock.serialization import from_json, to_json
 from penstock.storage.entities import NewRecord, Record
 from penstock.storage.tables import records
+from penstock.storage.text_escapes import escape_json, escape_text, unescape_json, unescape_text
 from penstock.storage.trace_codec import pack_trace
 
 NEW_COLUMNS = tuple(column.name for column in records.columns if column.name not in {"id", "edits"})
@@ -30,8 +31,7 @@ columns then hold estimates."""
 
 _CONSUMED = "$penstock.consumed"
 """Key in a stored metadata with the names of the fields that are in ``seed_fields``."""
-_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
-"""NUL, which PostgreSQL refuses, and lone surrogates, which UTF-8 has no bytes for."""
+_NOT_PRINTABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
@@ -44,19 +44,19 @@ def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
     seed, repetition, child = record.identity
     return (
         to_output(record.output),
-        to_json(metadata),
+        to_stored_json(metadata),
         record.status.value,
         record.pipeline_id,
         record.job_id,
-        packed.trace,
+        escape_json(packed.trace),
         now,
         now,
         seed,
         repetition,
         child,
         record.pipeline_version,
-        packed.state,
-        None if record.error is None else to_json(record.error),
+        escape_json(packed.state),
+        None if record.error is None else to_stored_json(record.error),
         None if record.error is None else find_cause(record.error),
         record.attempts,
         usage.input_tokens,
@@ -72,11 +72,11 @@ def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
 
 def to_record(row: Row[Any]) -> Record:
     """The record that a row of ``COLUMNS`` holds, without the fields of its seed that are stored once."""
-    metadata = from_json(row.metadata)
+    metadata = from_stored_json(row.metadata)
     consumed = metadata.pop(_CONSUMED, ()) if isinstance(metadata, dict) else ()
     return Record(
         id=row.id,
-        output=row.output,
+        output=unescape_text(row.output),
         metadata=metadata,
         status=RecordStatus(row.status),
         created_at=row.created_at,
@@ -85,7 +85,7 @@ def to_record(row: Row[Any]) -> Record:
         job_id=row.job_id,
         pipeline_version=row.pipeline_version,
         identity=None if row.seed is None else RecordId(row.seed, row.repetition, row.child),
-        error=from_json(row.error),
+        error=from_stored_json(row.error),
         cause=row.cause,
         attempts=row.attempts,
         usage=Usage(
@@ -99,17 +99,26 @@ def to_record(row: Row[Any]) -> Record:
             end_time=row.usage_end,
             journal_hits=row.journal_hits,
         ),
-        edits=from_json(row.edits) or {},
+        edits=from_stored_json(row.edits) or {},
         consumed=tuple(consumed),
-        packed_trace=row.trace,
-        packed_state=row.state,
+        packed_trace=None if row.trace is None else unescape_json(row.trace),
+        packed_state=None if row.state is None else unescape_json(row.state),
     )
 
 
 def to_output(output: Any) -> str:
-    """A pipeline's output as the text that is stored (D2), without characters that databases refuse."""
-    text = output if isinstance(output, str) else to_json(output).lstrip()
-    return _NOT_STORABLE.sub("\ufffd", text)
+    """A pipeline's output as the text that is stored (D2)."""
+    return escape_text(output if isinstance(output, str) else to_json(output).lstrip())
+
+
+def to_stored_json(value: Any) -> str:
+    """A value as JSON that every database can read."""
+    return escape_json(to_json(value))
+
+
+def from_stored_json(text: str | None) -> Any:
+    """The value that ``to_stored_json`` wrote; None for None."""
+    return None if text is None else from_json(unescape_json(text))
 
 
 def find_cause(error: Mapping[str, Any]) -> str:
@@ -122,4 +131,4 @@ def find_cause(error: Mapping[str, Any]) -> str:
     line = message.strip().splitlines()[0] if message.strip() else "unknown"
     line = re.sub(r"\d+", "N", re.sub(r"(['\"`]).{12,}?\1", r"\1…\1", line[:400]))[:200]
     block_type = detail.get("block_type")
-    return _NOT_STORABLE.sub("\ufffd", f"{block_type}: {line}" if block_type else line)
+    return _NOT_PRINTABLE.sub("\ufffd", f"{block_type}: {line}" if block_type else line)

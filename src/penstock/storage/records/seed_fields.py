@@ -12,9 +12,8 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from penstock.serialization import from_json, to_json
 from penstock.storage.entities import NewRecord, Record
-from penstock.storage.records.rows import to_record
+from penstock.storage.records.rows import from_stored_json, to_record, to_stored_json
 from penstock.storage.session import Session
 from penstock.storage.tables import seed_fields
 
@@ -35,7 +34,7 @@ def find_key(record: NewRecord | Record) -> Key | None:
 
 def to_value(record: NewRecord) -> str:
     """The consumed fields of the record's seed, as the table has them."""
-    return to_json({name: record.metadata[name] for name in record.consumed})
+    return to_stored_json({name: record.metadata[name] for name in record.consumed})
 
 
 async def to_records(
@@ -53,7 +52,9 @@ async def to_records(
     for job_id in {job_id for job_id, seed in needed - fields.keys()}:
         seeds = [seed for job, seed in needed - fields.keys() if job == job_id]
         query = select(seed_fields).where(seed_fields.c.job_id == job_id, seed_fields.c.seed.in_(seeds))
-        fields |= {(row.job_id, row.seed): from_json(row.value) for row in await session.fetch_all(query)}
+        fields |= {
+            (row.job_id, row.seed): from_stored_json(row.value) for row in await session.fetch_all(query)
+        }
     return [_fill(record, fields) for record in records], fields
 
 
