@@ -103,7 +103,9 @@ class FilterBody(BaseModel):
     text: _Text | None = Field(default=None, description="Part of the output or the metadata.")
     cause: _Text | None = None
     field: _Text | None = Field(default=None, description="A field of the last state, or else the metadata.")
-    equals: _Text | bool | JsonNumber[_Number] | None = Field(default=None, description="The value of the field.")
+    equals: _Text | bool | JsonNumber[_Number] | None = Field(
+        default=None, description="The value of the field."
+    )
     min: JsonNumber[_Number] | None = None
     max: JsonNumber[_Number] | None = None
 

@@ -47,9 +47,7 @@ class PreviewBody(BaseModel):
     seed: dict[str, Any] = Field(
         default_factory=dict, description="A seed's variables, or `{metadata: variables}` as in a seed file."
     )
-    up_to: JsonNumber[_Step] | None = Field(
-        default=None, description="The last step to run."
-    )
+    up_to: JsonNumber[_Step] | None = Field(default=None, description="The last step to run.")
     only: JsonNumber[_Step] | None = Field(default=None, description="The one step to run.")
     pins: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
