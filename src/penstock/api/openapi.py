@@ -1,4 +1,4 @@
-"""The OpenAPI description: what FastAPI makes of the routes, completed for validators and client generators."""
+"""The OpenAPI description: what FastAPI makes of the routes, completed for validators and generators."""
 
 from __future__ import annotations
 

@@ -109,5 +109,5 @@ _NOT_BUILT = _page(
     '<li><a href="/openapi.json">openapi.json</a>, from which clients can be generated</li>'
     '<li><a href="/health">health</a></li></ul>'
     "<p>If you have a front end, build it (usually <code>npm run build</code>), and start the service with "
-    "<code>UI_FOLDER</code> set to the folder that its build has made: the one with <code>index.html</code>.</p>",
+    "<code>UI_FOLDER</code> set to the folder of the build, the one with <code>index.html</code>.</p>",
 )

@@ -2,8 +2,8 @@
 
 The spans are made from an execution's trace after it has ended, so they add nothing to the time of a call,
 and are the same for jobs and single executions. Names and attributes follow OpenTelemetry's conventions for
-generative AI. Prompts, answers and seeds are never sent: an error's message can contain them, so a span has the
-classes of the error and a fixed sentence in place of its message.
+generative AI. Prompts, answers and seeds are never sent: an error's message can contain them, so a span has
+the classes of the error and a fixed sentence in place of its message.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger("penstock.api")
 
 _NANO = 1_000_000_000
 _UNKNOWN_ERROR = "_OTHER"
-"""The value of ``error.type`` when the class of an error is not known, as OpenTelemetry's conventions have it."""
+"""The value of ``error.type`` in OpenTelemetry's conventions when the class of an error is not known."""
 _REASON = re.compile(r"[A-Za-z_]{1,40}")
 """A finish reason; anything else that a provider writes there may be text of the answer."""
 
@@ -52,8 +52,7 @@ class Telemetry:
                 Resource,
             )
             from opentelemetry.sdk.trace import TracerProvider
-            from opentelemetry.context import Context
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError as error:
             raise ConfigurationError(
                 "OTEL is set, but OpenTelemetry is not installed: pip install 'penstock[otel]'."
