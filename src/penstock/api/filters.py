@@ -13,7 +13,7 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from penstock.api.schemas.numbers import JsonNumber
+from penstock.api.numbers import JsonNumber
 from penstock.entities import RecordStatus
 from penstock.errors import BadInputError
 from penstock.storage.filters import FieldFilter, Order, RecordFilter

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from penstock.api.schemas.numbers import JsonNumber
+from penstock.api.numbers import JsonNumber
 from penstock.api.schemas.pipelines import PipelineBody
 from penstock.api.schemas.usage import UsageView
 
