@@ -25,6 +25,7 @@ from penstock.api import (
     health,
     job_events,
     jobs,
+    openapi,
     pipeline_checks,
     pipeline_runs,
     pipelines,
@@ -36,8 +37,9 @@ from penstock.api.deps import ExecutionObserver, Services
 from penstock.api.errors import COMMON_STATUSES, ErrorShield, add_error_handlers, error_responses
 from penstock.api.logging import set_up_logging
 from penstock.api.metrics import Metrics, Observer
+from penstock.api.openapi import Application
 from penstock.api.pages import add_pages
-from penstock.api.security import COOKIE, Guard, Policy, is_loopback, require_token_for_public_bind
+from penstock.api.security import Guard, Policy, is_loopback, require_token_for_public_bind
 from penstock.api.telemetry import Telemetry
 from penstock.blocks.registry import default_registry as default_blocks
 from penstock.errors import ConfigurationError, PipelineError
@@ -95,28 +97,6 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
         )
 
 
-_TOKENS: dict[str, Any] = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer API_TOKEN`"},
-    "header": {"type": "apiKey", "in": "header", "name": "X-API-Token"},
-    "cookie": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": COOKIE,
-        "description": "`POST /api/session` sets it.",
-    },
-}
-
-
-class _Application(FastAPI):
-    """Adds the token to the OpenAPI description: the middleware checks it, so no route declares it."""
-
-    def openapi(self) -> dict[str, Any]:
-        schema = super().openapi()
-        schema["components"].setdefault("securitySchemes", _TOKENS)
-        schema.setdefault("security", [{}, *({name: []} for name in _TOKENS)])
-        return schema
-
-
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; its lifespan opens and closes the services."""
     chosen = settings or get_settings()
@@ -129,10 +109,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.state.services = services
             yield
 
-    app = _Application(
+    app = Application(
         title="penstock",
         version=__version__,
         summary="LLM generation that can be trusted.",
+        description=openapi.DESCRIPTION,
+        contact=openapi.CONTACT,
+        license_info=openapi.LICENSE,
+        servers=openapi.SERVERS,
+        openapi_tags=openapi.TAGS,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -145,7 +130,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         ],
     )
     app.state.metrics = metrics
-    add_error_handlers(app)
+    add_error_handlers(app, [route for router in ROUTERS for route in router.routes])
     for router in ROUTERS:
         app.include_router(router)
     add_pages(app, chosen)

@@ -39,6 +39,11 @@ class BoomBlock(BaseBlock):
     async def execute(self, data):
         raise RuntimeError("Connection timeout")
 
+class QuotingBlock(BaseBlock):
+    """Fails with the state in its message."""
+    async def execute(self, data):
+        raise LookupError(f"no entry for {data}")
+
 class BadBlock(BaseBlock):
     """Returns what it did not declare."""
     outputs = ["ok"]

@@ -17,6 +17,9 @@ async def test_without_a_built_page_the_service_says_how_to_build_it(client: Asy
     deep = await client.get("/review", headers={"accept": "text/html"})
 
     assert "npm run build" in root.text
+    assert "UI_FOLDER" in root.text
+    assert 'href="/docs"' in root.text
+    assert "frontend" not in root.text  # a folder that the repository does not have
     assert (root.status_code, deep.status_code) == (200, 200)
 
 

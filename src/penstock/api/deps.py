@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -31,10 +31,12 @@ class ExecutionObserver:
     metrics: Metrics
     telemetry: Telemetry
 
-    def observe(self, pipeline: str, result: ExecutionResult) -> None:
-        """Count and send one execution of the pipeline with this name."""
+    def observe(
+        self, pipeline: str, result: ExecutionResult, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Count and send one execution of the pipeline with this name, for the request with ``headers``."""
         self.metrics.count_usage(result.usage, failed=result.error is not None)
-        self.telemetry.record(pipeline, result)
+        self.telemetry.record(pipeline, result, headers)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic import ValidationError as InvalidModelError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from penstock.errors import (
@@ -134,13 +135,22 @@ def unexpected_response(error: BaseException, where: str) -> Response:
     return error_response(500, f"Unexpected error: {type(error).__name__}", {"error_id": error_id})
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Register the handlers that answer all errors of ``app`` in the common shape."""
+def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Register the handlers that answer all errors of ``app``, which has ``routes``, in the common shape."""
+
+    async def answer_http_exception(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == 405 and (methods := _find_methods(routes, request.scope["path"])):
+            headers["Allow"] = ", ".join(methods)
+        detail = {"method": request.method, "path": request.url.path}
+        sentence = _SENTENCES.get(error.status_code, str(error.detail))
+        return error_response(error.status_code, sentence, detail, headers)
+
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         PipelineError: _answer_pipeline_error,
         RequestValidationError: _answer_invalid,
         InvalidBodyError: _answer_invalid_body,
-        HTTPException: _answer_http_exception,
+        HTTPException: answer_http_exception,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
@@ -169,10 +179,10 @@ async def _answer_invalid_body(_: Request, error: InvalidBodyError) -> Response:
     return invalid_response(error.cause.errors())
 
 
-async def _answer_http_exception(request: Request, error: HTTPException) -> Response:
-    sentence = _SENTENCES.get(error.status_code, str(error.detail))
-    detail = {"method": request.method, "path": request.url.path}
-    return error_response(error.status_code, sentence, detail, error.headers)
+def _find_methods(routes: Sequence[BaseRoute], path: str) -> list[str]:
+    """The methods of all routes at ``path``; Starlette's own answer names those of one route only."""
+    found = [route for route in routes if isinstance(route, Route) and route.path_regex.match(path)]
+    return sorted({method for route in found for method in route.methods or ()})
 
 
 class ErrorShield:

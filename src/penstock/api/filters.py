@@ -13,6 +13,7 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from penstock.api.numbers import JsonNumber
 from penstock.entities import RecordStatus
 from penstock.errors import BadInputError
 from penstock.storage.filters import FieldFilter, Order, RecordFilter
@@ -94,17 +95,19 @@ class FilterBody(BaseModel):
     status: Annotated[list[RecordStatus], Field(max_length=len(RecordStatus))] = Field(
         default_factory=list, description="Any of these. Failed records match only when they are named."
     )
-    job_id: _Id | None = None
-    pipeline_id: _Id | None = None
-    ids: Annotated[list[_Id], Field(max_length=10_000)] | None = Field(
+    job_id: JsonNumber[_Id] | None = None
+    pipeline_id: JsonNumber[_Id] | None = None
+    ids: Annotated[list[JsonNumber[_Id]], Field(max_length=10_000)] | None = Field(
         default=None, description="Only these records."
     )
     text: _Text | None = Field(default=None, description="Part of the output or the metadata.")
     cause: _Text | None = None
     field: _Text | None = Field(default=None, description="A field of the last state, or else the metadata.")
-    equals: _Text | bool | _Number | None = Field(default=None, description="The value of the field.")
-    min: _Number | None = None
-    max: _Number | None = None
+    equals: _Text | bool | JsonNumber[_Number] | None = Field(
+        default=None, description="The value of the field."
+    )
+    min: JsonNumber[_Number] | None = None
+    max: JsonNumber[_Number] | None = None
 
     def to_filter(self) -> RecordFilter:
         """The filter; raises BadInputError."""

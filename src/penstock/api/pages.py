@@ -103,9 +103,11 @@ def _page(title: str, body: str) -> str:
 
 _NOT_BUILT = _page(
     "penstock",
-    "<h1>penstock</h1><p>The service is running, but its web page is not built. Build it in a clone, with "
-    "Node 20 or newer:</p><p><code>cd frontend &amp;&amp; npm ci &amp;&amp; npm run build</code></p>"
-    '<p>and reload this page. The API works without it: <a href="/docs">its routes</a>, '
-    '<a href="/openapi.json">openapi.json</a>, '
-    '<a href="/health">health</a>.</p>',
+    "<h1>penstock</h1><p>The service is running. This version of penstock contains no web page of its own, "
+    "so use its API or the command <code>penstock</code>:</p>"
+    '<ul><li><a href="/docs">the routes of the API</a></li>'
+    '<li><a href="/openapi.json">openapi.json</a>, from which clients can be generated</li>'
+    '<li><a href="/health">health</a></li></ul>'
+    "<p>If you have a front end, build it (usually <code>npm run build</code>), and start the service with "
+    "<code>UI_FOLDER</code> set to the folder of the build, the one with <code>index.html</code>.</p>",
 )

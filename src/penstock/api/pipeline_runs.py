@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Body
+from fastapi import Body, Request
 from starlette.responses import Response
 
 from penstock import llm
@@ -32,6 +32,7 @@ _UNKNOWN = error_responses(404, 422)
     responses=_UNKNOWN,
 )
 async def execute_pipeline(
+    request: Request,
     pipeline_id: RowId,
     initial_state: Annotated[dict[str, Any], Body(examples=[{"topic": "gravity"}])],
     services: ServicesDep,
@@ -43,7 +44,7 @@ async def execute_pipeline(
     with llm.use_client(services.client):
         results = [result async for result in pipeline.stream(initial_state)]
     for result in results:
-        services.observer.observe(stored.name, result)
+        services.observer.observe(stored.name, result, request.headers)
     single = results[0] if results and not results[0].child else None  # a multiplier that failed has no child
     if single is None:
         return _MaskedJson({"results": [result.to_dict() for result in results]})
@@ -58,7 +59,9 @@ async def execute_pipeline(
     response_model=Preview,
     responses=_UNKNOWN,
 )
-async def preview_pipeline(pipeline_id: RowId, body: PreviewBody, services: ServicesDep) -> Response:
+async def preview_pipeline(
+    request: Request, pipeline_id: RowId, body: PreviewBody, services: ServicesDep
+) -> Response:
     """Tries steps on a seed and stores nothing. Pin the outputs of earlier steps, and these are not run
     again. A step that fails is no error of the request: the answer has the steps before it and the reason."""
     stored = await _load(services, pipeline_id)
@@ -75,7 +78,7 @@ async def preview_pipeline(pipeline_id: RowId, body: PreviewBody, services: Serv
             pins=_read_pins(body.pins),
             child=body.child,
         )
-    services.observer.observe(stored.name, preview.outcome)
+    services.observer.observe(stored.name, preview.outcome, request.headers)
     steps = [
         {
             "step": number,

@@ -65,7 +65,10 @@ async def list_pipelines(services: ServicesDep, session: ReadingDep) -> Json:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/yaml": {"schema": {"type": "string"}}},
+            "content": {
+                "application/yaml": {"schema": {"type": "string"}},
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            },
         }
     },
 )
@@ -82,12 +85,9 @@ async def import_pipeline(
     return Json(await _save(services, _read_file(source), pipeline_id, source))
 
 
-@router.post(
-    "/from_template/{template_id}",
-    summary="Create a pipeline from a template",
-    response_model=SavedFromTemplate,
-    responses=_UNKNOWN,
-)
+# It is described under /api/templates/{template_id}/pipelines, because OpenAPI cannot tell this address from
+# /api/pipelines/{pipeline_id}/versions.
+@router.post("/from_template/{template_id}", response_model=SavedFromTemplate, include_in_schema=False)
 async def create_from_template(template_id: str, definition: TemplateDep, session: SessionDep) -> Json:
     """A new pipeline each time."""
     name = str(definition["name"])

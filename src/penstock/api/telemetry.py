@@ -2,26 +2,33 @@
 
 The spans are made from an execution's trace after it has ended, so they add nothing to the time of a call,
 and are the same for jobs and single executions. Names and attributes follow OpenTelemetry's conventions for
-generative AI. Prompts and answers are never sent.
+generative AI. Prompts, answers and seeds are never sent: an error's message can contain them, so a span has
+the classes of the error and a fixed sentence in place of its message.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from penstock import __version__
 from penstock.entities import ExecutionResult
-from penstock.errors import ConfigurationError
+from penstock.errors import ConfigurationError, PipelineError
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span, Tracer
 
 logger = logging.getLogger("penstock.api")
 
 _NANO = 1_000_000_000
+_UNKNOWN_ERROR = "_OTHER"
+"""The value of ``error.type`` in OpenTelemetry's conventions when the class of an error is not known."""
+_REASON = re.compile(r"[A-Za-z_]{1,40}")
+"""A finish reason; anything else that a provider writes there may be text of the answer."""
 
 
 class Telemetry:
@@ -38,15 +45,21 @@ class Telemetry:
         """
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-            from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+            from opentelemetry.sdk.resources import (
+                SERVICE_NAME,
+                SERVICE_VERSION,
+                OTELResourceDetector,
+                Resource,
+            )
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError as error:
             raise ConfigurationError(
                 "OTEL is set, but OpenTelemetry is not installed: pip install 'penstock[otel]'."
             ) from error
-        resource = Resource.create({SERVICE_NAME: "penstock", SERVICE_VERSION: __version__})
-        self._provider = TracerProvider(resource=resource)
+        own = {SERVICE_NAME: "penstock", SERVICE_VERSION: __version__}
+        chosen = OTELResourceDetector().detect().attributes  # of OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
+        self._provider = TracerProvider(resource=Resource.create({**own, **chosen}))
         self._provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("penstock", __version__)
 
@@ -56,8 +69,10 @@ class Telemetry:
             self._provider.shutdown()
             self._tracer = self._provider = None
 
-    def record(self, pipeline: str, result: ExecutionResult) -> None:
-        """Send the spans of one execution."""
+    def record(
+        self, pipeline: str, result: ExecutionResult, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send the spans of one execution, below the span that the request's ``headers`` name."""
         if self._tracer is None:
             return
         started, ended = result.usage.start_time, result.usage.end_time
@@ -66,15 +81,22 @@ class Telemetry:
         span = self._start(
             f"pipeline {pipeline}",
             started,
-            None,
+            _read_context(headers or {}),
             {"penstock.pipeline": pipeline, "penstock.trace_id": result.trace_id},
         )
         clock = started
         for number, entry in enumerate(result.trace, start=1):
-            clock = self._record_step(span, number, entry, clock)
-        self._end(span, max(ended, clock), result.error.message if result.error else None)
+            clock = self._record_step(span, number, entry, clock, result.error)
+        self._end(span, max(ended, clock), _describe_error(result.error) if result.error else None)
 
-    def _record_step(self, parent: Span, number: int, entry: Mapping[str, Any], started: float) -> float:
+    def _record_step(
+        self,
+        parent: Span,
+        number: int,
+        entry: Mapping[str, Any],
+        started: float,
+        error: PipelineError | None,
+    ) -> float:
         ended = started + float(entry.get("execution_time") or 0.0)
         block = str(entry["block_type"])
         attributes = {
@@ -82,11 +104,12 @@ class Telemetry:
             "penstock.block_type": block,
             "penstock.attempts": len(entry.get("attempts", ())) or 1,
         }
-        span = self._start(f"step {number} {block}", started, parent, attributes)
+        span = self._start(f"step {number} {block}", started, _below(parent), attributes)
         clock = started
         for call in entry.get("calls", ()):
             clock = self._record_call(span, call, clock)
-        self._end(span, ended, entry.get("error"))
+        failure = _describe_error(error) if error else (_UNKNOWN_ERROR, "The step failed.")
+        self._end(span, ended, failure if entry.get("error") else None)
         return ended
 
     def _record_call(self, parent: Span, call: Mapping[str, Any], clock: float) -> float:
@@ -100,40 +123,74 @@ class Telemetry:
             "gen_ai.request.temperature": call.get("temperature"),
             "gen_ai.usage.input_tokens": call.get("input_tokens"),
             "gen_ai.usage.output_tokens": call.get("output_tokens"),
-            "gen_ai.response.finish_reasons": [str(call["finish_reason"])]
-            if "finish_reason" in call
-            else None,
+            "gen_ai.response.finish_reasons": _find_reasons(call),
             "penstock.from_journal": call.get("from_journal"),
             "penstock.retries": call.get("retries"),
         }
-        span = self._start(f"chat {name}", clock, parent, attributes, client=True)
-        self._end(span, ended, call.get("error"))
+        span = self._start(f"chat {name}", clock, _below(parent), attributes, client=True)
+        failure = (_UNKNOWN_ERROR, "The model could not be called, or did not answer.")
+        self._end(span, ended, failure if call.get("error") else None)
         return ended
 
     def _start(
         self,
         name: str,
         started: float,
-        parent: Span | None,
+        parent: Context,
         attributes: Mapping[str, Any],
         *,
         client: bool = False,
     ) -> Span:
-        from opentelemetry import context, trace
+        from opentelemetry.trace import SpanKind
 
         assert self._tracer is not None
-        parent_context = context.Context() if parent is None else trace.set_span_in_context(parent)
         return self._tracer.start_span(
             name,
-            parent_context,
-            kind=trace.SpanKind.CLIENT if client else trace.SpanKind.INTERNAL,
+            parent,
+            kind=SpanKind.CLIENT if client else SpanKind.INTERNAL,
             start_time=int(started * _NANO),
             attributes={key: value for key, value in attributes.items() if value is not None},
         )
 
-    def _end(self, span: Span, ended: float, error: str | None) -> None:
+    def _end(self, span: Span, ended: float, error: tuple[str, str] | None) -> None:
+        """End the span; ``error`` is the type and the description of what failed."""
         from opentelemetry.trace import Status, StatusCode
 
         if error is not None:
-            span.set_status(Status(StatusCode.ERROR, error))
+            kind, description = error
+            span.set_attribute("error.type", kind)
+            span.set_status(Status(StatusCode.ERROR, description))
         span.end(int(ended * _NANO))
+
+
+def _read_context(headers: Mapping[str, str]) -> Context:
+    """The caller's span, from ``traceparent`` or what else OTEL_PROPAGATORS names; empty without one."""
+    from opentelemetry.context import Context
+    from opentelemetry.propagate import extract
+
+    return extract(headers, Context())
+
+
+def _below(parent: Span) -> Context:
+    from opentelemetry.trace import set_span_in_context
+
+    return set_span_in_context(parent)
+
+
+def _describe_error(error: PipelineError) -> tuple[str, str]:
+    """The type and the description of ``error`` for a span: classes, and what penstock's class means."""
+    causes = [type(error).__name__]
+    cause = error.__cause__
+    while cause is not None and len(causes) < 5:
+        causes.append(type(cause).__name__)
+        cause = cause.__cause__
+    ours = next(cls for cls in type(error).__mro__ if cls.__module__ == PipelineError.__module__)
+    meaning = "The execution failed"
+    if ours is not PipelineError:
+        meaning = (ours.__doc__ or meaning).partition("\n")[0].partition(";")[0].rstrip(".")
+    return causes[-1], f"{meaning} ({', from '.join(causes)})."
+
+
+def _find_reasons(call: Mapping[str, Any]) -> list[str] | None:
+    reason = str(call.get("finish_reason"))
+    return [reason] if "finish_reason" in call and _REASON.fullmatch(reason) else None

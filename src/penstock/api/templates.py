@@ -6,8 +6,10 @@ from typing import Any
 
 from penstock.api.deps import ServicesDep, TemplateDep
 from penstock.api.errors import error_responses
+from penstock.api.pipelines import create_from_template
 from penstock.api.routing import Json, make_router
 from penstock.api.schemas.blocks import LoadError
+from penstock.api.schemas.pipelines import SavedFromTemplate
 from penstock.api.schemas.templates import Template
 
 router = make_router("/api/templates", "templates")
@@ -34,3 +36,13 @@ async def list_template_errors(services: ServicesDep) -> Json:
 async def read_template(definition: TemplateDep) -> Json:
     """The definition, as `POST /api/pipelines` takes it."""
     return Json(definition)
+
+
+router.add_api_route(
+    "/{template_id}/pipelines",
+    create_from_template,
+    methods=["POST"],
+    summary="Create a pipeline from a template",
+    response_model=SavedFromTemplate,
+    responses=error_responses(404, 422),
+)

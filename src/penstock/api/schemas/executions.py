@@ -6,8 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from penstock.api.numbers import JsonNumber
 from penstock.api.schemas.pipelines import PipelineBody
 from penstock.api.schemas.usage import UsageView
+
+_Step = Annotated[int, Field(ge=1, le=500)]
 
 
 class Execution(BaseModel):
@@ -44,15 +47,13 @@ class PreviewBody(BaseModel):
     seed: dict[str, Any] = Field(
         default_factory=dict, description="A seed's variables, or `{metadata: variables}` as in a seed file."
     )
-    up_to: Annotated[int, Field(ge=1, le=500)] | None = Field(
-        default=None, description="The last step to run."
-    )
-    only: Annotated[int, Field(ge=1, le=500)] | None = Field(default=None, description="The one step to run.")
+    up_to: JsonNumber[_Step] | None = Field(default=None, description="The last step to run.")
+    only: JsonNumber[_Step] | None = Field(default=None, description="The one step to run.")
     pins: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Step number → outputs: the step is not run, and these are its outputs.",
     )
-    child: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+    child: JsonNumber[Annotated[int, Field(ge=0, le=1_000_000)]] = Field(
         default=0, description="Which of a multiplier's children to continue with, from 0."
     )
     definition: PipelineBody | None = Field(
