@@ -175,13 +175,8 @@ class Limiter:
         self._resumes_at = max(self._resumes_at, self.clock() + seconds)
         self._pace.hold(self._resumes_at)
 
-    def on_error(self, sent_at: float, *, given_up: bool = False) -> None:
-        """Take into account that the provider failed or did not answer; many failures shrink the limit.
-
-        ``given_up``: nothing came within ``longest_request``, which therefore becomes longer for a while.
-        """
-        if given_up:
-            self._measure(self.clock() - sent_at)
+    def on_error(self, sent_at: float) -> None:
+        """Take into account that the provider failed or did not answer; many failures shrink the limit."""
         self._count(1.0)
         self._pace.on_answer(sent_at, self.clock())
         if is_large_share(self._errors, self._outcomes + max(0, len(self._started) - 1), _ERROR_SHARE):

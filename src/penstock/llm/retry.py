@@ -61,8 +61,7 @@ async def send_with_retries(
                 limiter.on_rate_limit(sent_at, failure.retry_after)
                 wait = failure.retry_after or _back_off(rate_limits)
             else:
-                given_up = limiter.clock() - sent_at >= seconds < timeouts.request
-                limiter.on_error(sent_at, given_up=given_up)
+                limiter.on_error(sent_at)
                 wait = max(failure.retry_after or 0.0, _back_off(retries - rate_limits))
                 spent += limiter.clock() - sent_at + wait
                 absent = failure.kind is Kind.UNREACHABLE and not limiter.answers
