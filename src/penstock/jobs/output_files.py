@@ -141,7 +141,7 @@ async def _acquire(lock: Path, path: Path) -> IO[bytes]:
         file.close()
         if loop.time() > deadline:
             raise ConflictError(
-                f"Another run that writes {path} is already running; wait for its end, "
+                f"A run that writes {path} is already running in another process; wait for its end, "
                 "or choose another file with -o.",
                 {"file": str(path)},
             )

@@ -273,7 +273,7 @@ async def run(
     Raises DefinitionError, BadInputError, ConflictError or StorageError. A record that fails is no error:
     the report counts it.
     """
-    inputs = [pipeline] if isinstance(pipeline, str | Path) else []
+    inputs = [given for given in (pipeline, seeds) if isinstance(given, str | Path)]
     if isinstance(pipeline, str | Path):
         pipeline = Pipeline.load(pipeline)
     elif isinstance(pipeline, Mapping):
