@@ -8,11 +8,19 @@ import orjson
 import pytest
 
 from penstock import Pipeline
+from penstock.entities import ExecutionResult
 from penstock.errors import BlockExecutionError, LLMAnswerError
 from penstock.llm import Client
 from penstock.testing import ModelServer, Reply
 
 TEXT: dict[str, Any] = {"type": "TextGenerator", "config": {"user_prompt": "q", "temperature": 0}}
+
+
+async def execute(step: dict[str, Any]) -> ExecutionResult:
+    """Run a pipeline of one step."""
+    result = await Pipeline("P", [step]).execute({})
+    assert not isinstance(result, list)
+    return result
 
 
 def body(content: Any, finish_reason: str = "stop", **message: Any) -> Reply:
@@ -40,7 +48,7 @@ async def test_an_incomplete_answer_fails_its_step_with_the_reason(
     script(reply)
 
     with pytest.raises(BlockExecutionError, match=reason) as caught:
-        await Pipeline("P", [TEXT]).execute({})
+        await execute(TEXT)
 
     assert isinstance(caught.value.__cause__, LLMAnswerError)
 
@@ -52,7 +60,7 @@ async def test_an_incomplete_answer_is_healed_like_a_finding(
     model = script(reply, "whole")
     gate = {"type": "LengthGate", "config": {"min_length": 1}}
 
-    result = await Pipeline("P", [{**TEXT, "gates": [gate], "heal": {"max_attempts": 2}}]).execute({})
+    result = await execute({**TEXT, "gates": [gate], "heal": {"max_attempts": 2}})
 
     assert result.result["assistant"] == "whole"
     assert result.result["user"] == "q"
@@ -64,7 +72,7 @@ async def test_a_block_may_allow_incomplete_answers(script: Any, client: Client)
     script(body("Half a sent", "length"))
     step = {"type": "TextGenerator", "config": {"user_prompt": "q", "allow_incomplete": True}}
 
-    result = await Pipeline("P", [step]).execute({})
+    result = await execute(step)
 
     assert result.result["assistant"] == "Half a sent"
 
@@ -74,8 +82,8 @@ async def test_cut_json_fails_and_whole_json_at_the_limit_does_not(script: Any, 
     step = {"type": "StructuredGenerator", "config": {"user_prompt": "q", "json_schema": {"type": "object"}}}
 
     with pytest.raises(BlockExecutionError, match="cut off"):
-        await Pipeline("P", [step]).execute({})
-    result = await Pipeline("P", [step]).execute({})
+        await execute(step)
+    result = await execute(step)
 
     assert result.result["generated"] == {"a": "x"}
 
@@ -84,8 +92,8 @@ async def test_thoughts_are_stripped_or_kept_as_a_field(script: Any, client: Cli
     script(body("<think>hm</think>Yes."), body("Yes.", reasoning_content="hm"))
     keeping = {"type": "TextGenerator", "config": {"user_prompt": "q", "keep_thoughts": True}}
 
-    stripped = await Pipeline("P", [TEXT]).execute({})
-    kept = await Pipeline("P", [keeping]).execute({})
+    stripped = await execute(TEXT)
+    kept = await execute(keeping)
 
     assert (stripped.result["assistant"], "thoughts" in stripped.result) == ("Yes.", False)
     assert (kept.result["assistant"], kept.result["thoughts"]) == ("Yes.", "hm")
@@ -94,7 +102,7 @@ async def test_thoughts_are_stripped_or_kept_as_a_field(script: Any, client: Cli
 async def test_unknown_usage_is_null_and_counts_as_an_estimate(model: ModelServer, client: Client) -> None:
     model.then(Reply("x" * 40, input_tokens=None))
 
-    result = await Pipeline("P", [TEXT]).execute({})
+    result = await execute(TEXT)
 
     usage = result.usage
     assert (usage.unreported_calls, usage.output_tokens) == (1, 10)
@@ -124,7 +132,7 @@ async def test_a_schema_may_have_any_root(
     script(answer)
     step = {"type": "StructuredGenerator", "config": {"user_prompt": "q", "json_schema": schema}}
 
-    result = await Pipeline("P", [step]).execute({})
+    result = await execute(step)
 
     assert result.result["generated"] == value
 
@@ -132,6 +140,6 @@ async def test_a_schema_may_have_any_root(
 async def test_a_temperature_of_null_is_not_sent(model: ModelServer, client: Client) -> None:
     config = {"user_prompt": "q", "temperature": None, "max_tokens": None}
 
-    await Pipeline("P", [{"type": "TextGenerator", "config": config}]).execute({})
+    await execute({"type": "TextGenerator", "config": config})
 
     assert not model.bodies[0].keys() & {"temperature", "max_tokens"}

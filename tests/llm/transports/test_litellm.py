@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import SecretStr
 
 from penstock.errors import LLMClientError, LLMSetupError, LLMUnavailableError
 from penstock.llm import CallContext, Client, use_call_context
@@ -44,7 +45,10 @@ def _reply(body: Any, status: int = 200) -> Reply:
 
 def _settings(model: ModelServer, name: str, key: str = "sk-test-0123456789") -> Settings:
     return Settings(
-        llm_endpoint=model.url.removesuffix("/v1"), llm_model=name, llm_api_key=key, llm_deadline=10.0
+        llm_endpoint=model.url.removesuffix("/v1"),
+        llm_model=name,
+        llm_api_key=SecretStr(key),
+        llm_deadline=10.0,
     )
 
 
