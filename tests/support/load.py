@@ -118,7 +118,7 @@ class Provider:
             raise Failure(Kind.TRANSIENT, fault)
         self.accepted += 1
         self.accepted_at.append(self.clock())
-        return Answer("fine", "stop", 7, 3, 0, quotas)
+        return Answer("fine", "stop", 7, 3, 0, quotas=quotas)
 
     def _draw(self) -> str | None:
         drawn = self.random.random()

@@ -135,6 +135,6 @@ async def _find_job(storage: Storage, source: str | None) -> Job:
     if found is None:
         raise BadInputError(
             f"{source} is neither a job's number nor the output of a run in the database "
-            f"{storage.path or storage.url}; give the command in the folder of the run, or set DATABASE_PATH."
+            f"{storage.name}; give the command in the folder of the run, or set DATABASE_PATH."
         )
     return found

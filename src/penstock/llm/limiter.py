@@ -24,9 +24,6 @@ _FORGET_AFTER = 100
 _LATE_FACTOR = 3.0
 _LATE_SECONDS = 1.0
 """A request that takes longer, and three times longer than slow answers, holds no place of the limit."""
-_SHORTEST_PATIENCE = 10.0
-_LOST_FACTOR = 5.0
-_ENOUGH_ANSWERS = 50
 _SOON = 1e-4
 _SPARE = 1.25
 """Requests in flight, over those that the accepted rate needs."""
@@ -99,16 +96,6 @@ class Limiter:
     def rate(self) -> float | None:
         """Requests a second that the provider is sent at most; None for no limit."""
         return self._pace.rate
-
-    @property
-    def longest_request(self) -> float:
-        """Seconds after which a request is probably lost: many times longer than answers take.
-
-        Infinite until enough answers are known.
-        """
-        if self.answers < _ENOUGH_ANSWERS:
-            return float("inf")
-        return max(_SHORTEST_PATIENCE, _LOST_FACTOR * self._late_after)
 
     @property
     def _late_after(self) -> float:

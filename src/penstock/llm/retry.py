@@ -37,9 +37,7 @@ async def send_with_retries(
         permit = limiter.try_acquire() or await limiter.acquire()
         sent_at = limiter.clock()
         try:
-            longest = limiter.longest_request * 2.0 ** (retries - rate_limits)
-            seconds = min(timeouts.request, timeouts.call - spent, longest)
-            answer = await send(request, seconds)
+            answer = await send(request, min(timeouts.request, timeouts.call - spent))
             limiter.on_answer(sent_at)
             if answer.quotas:
                 tokens = (answer.input_tokens or 0) + (answer.output_tokens or 0)

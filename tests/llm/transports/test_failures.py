@@ -86,7 +86,7 @@ async def test_retry_after_delays_every_call_to_that_model(script: Any, client: 
     await until(lambda: any(state["pause"] for state in client.concurrency().values()))
 
     second = asyncio.create_task(llm.complete(say("b")))
-    await until(lambda: all(state["waiting"] == 2 for state in client.concurrency().values()))
+    await until(lambda: all(state["waiting"] == 1 for state in client.concurrency().values()))
     seen_in_the_pause = len(model.requests)
     await asyncio.gather(first, second)
 
