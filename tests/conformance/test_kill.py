@@ -61,6 +61,7 @@ def fresh(model: Model, tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # twenty starts of a process, on a machine that may be busy
 @pytest.mark.row("D14", "A184", "A230")
 def test_a_job_survives_twenty_kills_and_repeats_no_finished_call(fresh: Server, model: Model) -> None:
     chance = random.Random(20)

@@ -61,7 +61,7 @@ async def test_a_json_answer_has_the_structure_of_its_schema_so_that_later_promp
 
     result = await dry_run_of(build(structured("go"), later), settings)
 
-    assert result.prompts[1].messages[-1]["content"] == "a 0 … True 7"
+    assert result.prompts[1].messages[-1]["content"] == "a 0 … true 7"
 
 
 async def test_gates_do_not_check_placeholders(settings: Settings) -> None:

@@ -106,7 +106,7 @@ def test_hung_requests_do_not_hold_the_places_of_a_learned_limit() -> None:
 
     _, seconds = run(setup, 1000)
 
-    assert seconds <= (1000 - 20) / 20 + 30  # the latest hung request ends after all others
+    assert seconds <= (1000 - 20) / 20 + 31  # the latest hung request ends after all others, and is retried
 
 
 def test_more_at_once_than_the_provider_takes() -> None:

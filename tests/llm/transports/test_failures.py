@@ -99,7 +99,6 @@ async def test_retry_after_delays_every_call_to_that_model(script: Any, client: 
     [
         (refusal(400, "bad"), LLMRefusedError),
         (refusal(401), LLMSetupError),
-        (refusal(404), LLMSetupError),
         (refusal(429, code="insufficient_quota"), LLMSetupError),
     ],
 )
@@ -113,6 +112,18 @@ async def test_a_refusal_is_not_retried(
 
     assert caught.value.detail["status"] == failure.status
     assert len(model.requests) == 1
+
+
+async def test_an_unknown_model_is_an_error_after_each_of_its_names_was_tried_once(
+    model: ModelServer, client: Client
+) -> None:
+    model.answer = lambda _: refusal(404)
+
+    with pytest.raises(LLMSetupError) as caught:
+        await llm.complete(say("a"))
+
+    assert caught.value.detail["status"] == 404
+    assert [body["model"] for body in model.bodies] in (["gpt-x", "openai/gpt-x"], ["gpt-x"])
 
 
 async def test_a_key_that_the_provider_repeats_is_masked_everywhere(
