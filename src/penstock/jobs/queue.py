@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from types import TracebackType
 from typing import Any, Self
 
 from penstock.entities import ExecutionResult, JobStatus, RecordStatus
@@ -18,6 +17,7 @@ from penstock.errors import BadInputError, ConflictError, NotFoundError, Storage
 from penstock.jobs.job_holder import CANCEL_SECONDS, change_job_elsewhere, lock_unheld_jobs
 from penstock.jobs.running_job import STORAGE_RETRY_SECONDS, RunningJob, wait_unless_closing
 from penstock.jobs.runtime import Runtime
+from penstock.lifecycle import AsyncResource
 from penstock.seeds import parse_upload
 from penstock.storage import jobs, pipelines, seed_files
 from penstock.storage.entities import Job
@@ -34,7 +34,7 @@ _POLL_SECONDS = 1.0
 """How often to look for jobs that another process has queued, or has left when it died."""
 
 
-class JobQueue:
+class JobQueue(AsyncResource):
     """Runs jobs in the order in which they were submitted, ``max_running_jobs`` at a time.
 
     Opening it continues the jobs that an earlier process left running (contract D14). Closing it interrupts
@@ -70,17 +70,6 @@ class JobQueue:
         if self._dispatcher is not None:
             tasks.append(self._dispatcher)
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def __aenter__(self) -> Self:
-        return await self.open()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def submit(
         self,

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from types import TracebackType
 from typing import Any, Self
 
 from penstock.errors import JournalMissError
+from penstock.lifecycle import AsyncResource
 from penstock.llm.backlog import Waiting
 from penstock.llm.call import Call
 from penstock.llm.call_context import CallContext, current_call_context
@@ -25,7 +25,7 @@ from penstock.settings import Settings, get_settings
 Messages = Sequence[Mapping[str, Any]]
 
 
-class Client:
+class Client(AsyncResource):
     """Asks models, for any number of tasks of one event loop at a time; ``async with`` closes it."""
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -38,15 +38,12 @@ class Client:
         """Journal key and journal -> the identical calls that wait for the one that is in flight."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def __aenter__(self) -> Self:
+    async def open(self) -> Self:
+        """Nothing to open: the first call connects."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def aclose(self) -> None:
+        """Close all connections; the next call opens new ones."""
         await self.close()
 
     async def close(self) -> None:
