@@ -189,7 +189,10 @@ async def test_seeds_from_a_pipe_are_recognised_as_the_same_run(
 @pytest.mark.slow
 async def test_a_small_pipeline_runs_on_the_embedded_model(tmp_path: Path) -> None:
     blocks = [
-        {"type": "TextGenerator", "config": {"user_prompt": "Say hello to {{ name }}.", "max_tokens": 12}}
+        {
+            "type": "TextGenerator",
+            "config": {"user_prompt": "Say hello to {{ name }}.", "max_tokens": 12, "allow_incomplete": True},
+        }
     ]
     (tmp_path / "hello.yaml").write_text(yaml.safe_dump({"name": "hello", "blocks": blocks}))
     (tmp_path / "seeds.json").write_text('[{"metadata": {"name": "Ada"}}, {"metadata": {"name": "Alan"}}]')

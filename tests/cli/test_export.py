@@ -36,6 +36,17 @@ def test_a_dataset_has_its_data_its_card_and_its_pipeline(after_run: Cli, tmp_pa
     assert "s.jsonl" in card
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [("nowhere.jsonl", "neither a job's number nor the output"), ("99", "job not found")],
+)
+def test_what_no_run_has_made_cannot_be_exported(after_run: Cli, source: str, message: str) -> None:
+    done = after_run("export", source, "-o", "d")
+
+    assert done.status == 2
+    assert message in done.err
+
+
 def test_an_export_is_a_file_when_a_file_is_named(after_run: Cli, tmp_path: Path) -> None:
     mapping = ("--map", "question=user", "--map", "answer=assistant")
     for form in ("jsonl", "csv", "parquet", "openai"):

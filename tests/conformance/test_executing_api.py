@@ -157,7 +157,7 @@ async def test_a_multiplier_gives_a_list_even_of_one(server: Server, text: str) 
 
 @pytest.mark.row("A81")
 @pytest.mark.parametrize(
-    "text", ["  two\n\tlines, with space \n", '<b>{{ topic }}</b> & "x"', "ünï 😀\u2028", ""]
+    "text", ["  two\n\tlines, with space \n", '<b>{{ topic }}</b> & "x"', "ünï 😀\u2028"]
 )
 def test_the_providers_text_is_the_answer_character_for_character(
     server: Server, asked: list[dict[str, Any]], provider: Model, text: str
@@ -169,6 +169,22 @@ def test_the_providers_text_is_the_answer_character_for_character(
     assert answer["result"]["assistant"] == text
     assert answer["result"]["pipeline_output"] == text
     assert answer["trace"][0]["output"]["assistant"] == text
+
+
+@pytest.mark.row("A81")
+def test_an_empty_answer_is_an_answer_only_where_the_block_allows_it(
+    server: Server, asked: list[dict[str, Any]], provider: Model
+) -> None:
+    provider.server.answer = lambda body: ""
+    allowing = {**ECHO, "config": {**ECHO["config"], "allow_incomplete": True}}
+
+    refused = server.execute(server.create(ECHO), {"topic": "x"})
+    allowed = server.execute(server.create(allowing), {"topic": "x"}).json()
+
+    assert refused.status_code == 400
+    assert "empty" in refused.json()["error"]
+    assert allowed["result"]["assistant"] == ""
+    assert allowed["result"]["pipeline_output"] == ""
 
 
 @pytest.mark.row("D5")

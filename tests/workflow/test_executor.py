@@ -284,7 +284,7 @@ async def test_templates_see_the_seeds_variables_by_name_and_under_metadata(clie
 
 
 @pytest.mark.row("D10", "A123")
-async def test_metadata_is_the_seeds_own_after_a_block_has_changed_the_field(model: ModelServer) -> None:
+async def test_metadata_is_the_seeds_own_after_a_block_has_changed_the_field(client: Client) -> None:
     pipeline = Pipeline(
         "x",
         [
