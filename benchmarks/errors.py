@@ -75,6 +75,8 @@ def main() -> int:
     columns = [column for name, column in installed_columns().items() if name in wanted]
     rows, failed = [], False
     for name in arguments.scenarios:
+        if name not in SCENARIOS:
+            parser.error(f"There is no scenario {name}; there are {', '.join(SCENARIOS)}.")
         scenario = SCENARIOS[name]
         cells = [scenario.title, f"{scenario.ideal(2 * arguments.rows):.1f} s"]
         for column in columns:
