@@ -131,9 +131,9 @@ def _read_number(query: dict[str, str], name: str) -> int | None:
 
 def _read_socket_options(query: dict[str, str]) -> list[tuple[int, int, int]]:
     """libpq turns keepalives on unless the URL forbids it."""
-    wanted = _read_number(query, "keepalives")
+    keepalives = _read_number(query, "keepalives")
     values = {name: _read_number(query, name) for name in _KEEPALIVE_OPTIONS}
-    if wanted == 0:
+    if keepalives == 0:
         return []
     options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     for name, value in values.items():

@@ -55,7 +55,7 @@ class OpenAITransport:
         """The name by which the server turned out to know the model, when it is another one."""
         self._other_model = other_model
         self._dialect: dict[str, str | None] = {}
-        """Parameters that this model wants under another name, or (None) not at all."""
+        """Parameters that this model takes under another name; None for those that it must not get."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -100,7 +100,7 @@ class OpenAITransport:
             name, replacement = unsupported, None
         else:
             return False
-        if name == "max_completion_tokens":  # was renamed, and is not wanted either
+        if name == "max_completion_tokens":  # the renamed one is refused as well
             name = "max_tokens"
         self._dialect[name] = replacement
         return self._translate(sent) != sent
