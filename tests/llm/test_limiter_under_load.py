@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
+
+import pytest
 
 from support.load import FixedWindow, Provider, TokenBucket
 from support.virtual_time import run_in_virtual_time
@@ -15,6 +18,7 @@ def run(setup: Setup, calls: int = 2000, maximum: int = 64) -> tuple[Provider, f
     """The provider after the run, and how many seconds it took."""
 
     async def story(clock: Callable[[], float]) -> tuple[Provider, float]:
+        random.seed(0)  # retries wait for random times
         provider = Provider(clock, maximum=maximum)
         setup(provider)
         return provider, await provider.run(calls)
@@ -39,6 +43,26 @@ def test_faults_of_every_kind_cost_little_more_than_one_hung_request() -> None:
     assert seconds <= 45
     assert provider.limiter.limit == 64
     assert provider.limiter.rate is None
+
+
+@pytest.mark.parametrize("seed", [4, 20, 34, 45])
+def test_a_call_that_hangs_again_does_not_cost_a_second_full_wait(seed: int) -> None:
+    def setup(provider: Provider) -> None:
+        provider.random = random.Random(seed)
+        provider.rates = {"429": 0.05, "500": 0.03, "hang": 0.01, "malformed": 0.01}
+
+    _, seconds = run(setup)
+
+    assert seconds <= 45
+
+
+def test_slow_answers_are_waited_for_although_some_requests_hang() -> None:
+    def setup(provider: Provider) -> None:
+        provider.rates = {"hang": 0.01, "slow": 0.01}
+
+    provider, _ = run(setup)
+
+    assert provider.accepted == 2000  # none of the slow ones was sent, and paid for, twice
 
 
 def test_isolated_failures_keep_four_fifths_of_the_rate() -> None:

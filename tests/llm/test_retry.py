@@ -25,6 +25,10 @@ def failure(kind: Kind, retry_after: float | None = None) -> Failure:
     return Failure(kind, "out of order", 503, "the body", retry_after)
 
 
+def failure_without_status() -> Failure:
+    return Failure(Kind.TRANSIENT, "no answer")
+
+
 class Provider:
     """Fails with the scripted failures in turn, then answers; with ``always`` the first one is repeated."""
 
@@ -268,3 +272,33 @@ def test_retries_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     run_in_virtual_time(story)
 
     assert caplog.messages == ["openai/x: out of order; retrying in 4.00 s"]
+
+
+def test_silence_of_a_provider_that_never_answers_late_is_given_up_early_once_a_call() -> None:
+    async def story(clock: Clock) -> None:
+        provider = Provider(clock, *(failure_without_status() for _ in range(3)))
+        provider.limiter.on_answer(clock() - 0.05)
+        for _ in range(3):
+            provider.limiter.on_error(clock() - 30.0, is_silent=True)
+
+        await provider.ask()
+
+        assert provider.limits[0] == 5.0
+        assert min(provider.limits[1:]) > 100.0
+
+    run_in_virtual_time(story)
+
+
+def test_silence_is_waited_for_where_a_late_answer_ever_came() -> None:
+    async def story(clock: Clock) -> None:
+        provider = Provider(clock)
+        provider.limiter.on_answer(clock() - 0.05)
+        for _ in range(3):
+            provider.limiter.on_error(clock() - 30.0, is_silent=True)
+        provider.limiter.on_answer(clock() - 20.0)
+
+        await provider.ask()
+
+        assert provider.limits == [TIMEOUTS.request]
+
+    run_in_virtual_time(story)

@@ -83,7 +83,7 @@ class Provider:
         self.shows_quotas = False
         self.refuses_at_once = False
         self.rates: dict[str, float] = {}
-        """Shares of requests that get ``429``, ``500``, ``hang`` or ``malformed``."""
+        """Shares of requests that get ``429``, ``500``, ``hang``, ``malformed``, or ``slow`` (20 s)."""
         self.sent = self.refused = self.accepted = 0
         self.most_in_flight = 0
         self.in_flight = 0
@@ -109,6 +109,9 @@ class Provider:
         if fault == "hang":
             await asyncio.sleep(30.0)
             raise Failure(Kind.TRANSIENT, "the connection broke")
+        if fault == "slow":
+            await asyncio.sleep(20.0)
+            fault = None
         if not (refused and self.refuses_at_once):
             await asyncio.sleep(self.latency * (0.8 + 0.4 * self.random.random()))
         if refused:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from time import monotonic
 
 from penstock.llm.pacing import Pace, is_large_share
@@ -24,6 +25,11 @@ _FORGET_AFTER = 100
 _LATE_FACTOR = 3.0
 _LATE_SECONDS = 1.0
 """A request that takes longer, and three times longer than slow answers, holds no place of the limit."""
+_SILENT_FACTOR = 5.0
+_SILENT_SECONDS = 5.0
+"""A request that takes longer, and five times longer than late ones, may never be answered."""
+_FEWEST_SILENT = 3
+"""Requests that get no answer after so long, before such an answer is no longer waited for."""
 _SOON = 1e-4
 _SPARE = 1.25
 """Requests in flight, over those that the accepted rate needs."""
@@ -39,6 +45,7 @@ class Limiter:
     __slots__ = (
         "_errors",
         "_late",
+        "_late_answers",
         "_latency",
         "_outcomes",
         "_pace",
@@ -46,6 +53,7 @@ class Limiter:
         "_resumes_at",
         "_sent",
         "_shrunk_at",
+        "_silent",
         "_started",
         "_timer",
         "_timer_at",
@@ -72,6 +80,7 @@ class Limiter:
         self._resumes_at = 0.0
         self._latency = self._variation = 0.0
         self._errors = self._outcomes = 0.0
+        self._silent = self._late_answers = 0
         self._pace = Pace()
         self._quotas = Quotas()
         self._timer: asyncio.TimerHandle | None = None
@@ -100,6 +109,22 @@ class Limiter:
     @property
     def _late_after(self) -> float:
         return max(_LATE_SECONDS, _LATE_FACTOR * (self._latency + 4.0 * self._variation))
+
+    @property
+    def _silent_after(self) -> float:
+        return max(_SILENT_SECONDS, _SILENT_FACTOR * self._late_after)
+
+    @property
+    def longest_answer(self) -> float:
+        """Seconds after which the provider never answered, though several requests were waited for longer.
+
+        Infinite as long as that is unknown, and for good after one late answer.
+        """
+        if self._late_answers or not self._silent:
+            return float("inf")
+        before = self.clock() - self._silent_after
+        waited_for = sum(sent_at <= before for sent_at in islice(self._started.values(), _FEWEST_SILENT))
+        return self._silent_after if self._silent + waited_for >= _FEWEST_SILENT else float("inf")
 
     def try_acquire(self) -> int:
         """A permit if one is free and nobody waits for it, else 0."""
@@ -136,6 +161,7 @@ class Limiter:
         self.answers += 1
         now = self.clock()
         if sent_at is not None:
+            self._late_answers += now - sent_at >= self._silent_after
             self._measure(now - sent_at)
             self._pace.on_answer(sent_at, now)
         self._count(0.0)
@@ -162,8 +188,10 @@ class Limiter:
         self._resumes_at = max(self._resumes_at, self.clock() + seconds)
         self._pace.hold(self._resumes_at)
 
-    def on_error(self, sent_at: float) -> None:
-        """Take into account that the provider failed or did not answer; many failures shrink the limit."""
+    def on_error(self, sent_at: float, *, is_silent: bool = False) -> None:
+        """Take into account that the provider failed, or was silent; many failures shrink the limit."""
+        if is_silent and self._silent < _FEWEST_SILENT:
+            self._silent += self.clock() - sent_at >= self._silent_after
         self._count(1.0)
         self._pace.on_answer(sent_at, self.clock())
         if is_large_share(self._errors, self._outcomes + max(0, len(self._started) - 1), _ERROR_SHARE):

@@ -33,11 +33,13 @@ async def send_with_retries(
     """
     retries = rate_limits = unreadable = 0
     spent = 0.0
+    given_up = 0
     while True:
         permit = limiter.try_acquire() or await limiter.acquire()
         sent_at = limiter.clock()
+        longest = timeouts.request if given_up else min(timeouts.request, limiter.longest_answer)
         try:
-            answer = await send(request, min(timeouts.request, timeouts.call - spent))
+            answer = await send(request, min(longest, timeouts.call - spent))
             limiter.on_answer(sent_at)
             if answer.quotas:
                 tokens = (answer.input_tokens or 0) + (answer.output_tokens or 0)
@@ -59,7 +61,9 @@ async def send_with_retries(
                 limiter.on_rate_limit(sent_at, failure.retry_after)
                 wait = failure.retry_after or _back_off(rate_limits)
             else:
-                limiter.on_error(sent_at)
+                is_silent = failure.kind is Kind.TRANSIENT and failure.status is None
+                limiter.on_error(sent_at, is_silent=is_silent)
+                given_up += is_silent and longest < timeouts.request
                 wait = max(failure.retry_after or 0.0, _back_off(retries - rate_limits))
                 spent += limiter.clock() - sent_at + wait
                 absent = failure.kind is Kind.UNREACHABLE and not limiter.answers
