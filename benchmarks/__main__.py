@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.columns import BASELINE, OURS, Column, base_environment, installed_columns
-from benchmarks.measure import BenchmarkError, Measurement, Mock, run, time_command
+from benchmarks.measure import BenchmarkError, Measurement, Mock, make_certificate, run, time_command
 from benchmarks.report import Results, Scenario, render
 from benchmarks.runners import penstock_run
 from benchmarks.work import Job
@@ -19,6 +19,7 @@ from benchmarks.work import Job
 SCENARIOS = (
     Scenario("0 ms, 64 in flight", 0, 64, {"fast": 6000, "middling": 3000, "slow": 1000}),
     Scenario("200 ms, 256 in flight", 200, 256, {"fast": 5000, "middling": 3000, "slow": 1000}),
+    Scenario("0 ms, 64 in flight, HTTPS", 0, 64, {"fast": 6000, "middling": 3000, "slow": 1000}, https=True),
 )
 SIZES = (500, 2_000, 16_000)
 QUICK_SHARE = 6
@@ -80,7 +81,12 @@ def _parse_arguments() -> argparse.Namespace:
 def _run_scenario(results: Results, scenario: Scenario, number: int) -> None:
     columns = list(results.columns.values())
     turn = number % len(columns)
-    with Mock(scenario.latency_ms) as mock:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-tls-") as folder,
+        Mock(
+            scenario.latency_ms, certificate=make_certificate(Path(folder)) if scenario.https else None
+        ) as mock,
+    ):
         for column in columns[turn:] + columns[:turn]:
             where = f"{scenario.name}, {column.name}"
             try:

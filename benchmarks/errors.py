@@ -97,7 +97,7 @@ def _measure(scenario: Scenario, column: Column, rows: int) -> tuple[float, floa
     """The seconds of one run, and the share of its calls that were refused."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder,
-        Mock(scenario.latency_ms, **scenario.flags) as mock,
+        Mock(scenario.latency_ms, certificate=None, **scenario.flags) as mock,
     ):
         job = Job(mock.endpoint, rows, CONCURRENCY, Path(folder))
         measured, printed = run(column.prepare(job), mock, rows)

@@ -60,19 +60,27 @@ class Measurement:
 
 
 class Mock:
-    """The mock model, in a process of its own on the last core."""
+    """The mock model, in a process of its own on the last core.
 
-    def __init__(self, latency_ms: float = 0.0, **flags: float) -> None:
+    With ``certificate`` (a PEM file with its key) clients are given its address for HTTPS.
+    """
+
+    def __init__(self, latency_ms: float = 0.0, *, certificate: Path | None = None, **flags: float) -> None:
+        self.certificate = certificate
         extra = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
         cpu = max(os.sched_getaffinity(0))
         self._argv = [sys.executable, "-m", "benchmarks.mock_server", "--until-stdin-closes"]
         self._argv += [f"--latency-ms={latency_ms}", f"--cpu={cpu}", *extra]
+        if certificate is not None:
+            self._argv.append(f"--certificate={certificate}")
 
     def __enter__(self) -> Self:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(self._argv, stdin=pipe, stdout=pipe, cwd=ROOT, text=True)
         assert self._process.stdout is not None
-        self.port = int(json.loads(self._process.stdout.readline())["port"])
+        ports = json.loads(self._process.stdout.readline())
+        self.port = int(ports["port"])
+        self._https_port = ports.get("https_port")
         return self
 
     def __exit__(
@@ -83,7 +91,16 @@ class Mock:
     @property
     def endpoint(self) -> str:
         """The base URL that clients are given."""
+        if self._https_port is not None:
+            return f"https://127.0.0.1:{self._https_port}/v1"
         return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What clients need in order to trust its certificate."""
+        if self.certificate is None:
+            return {}
+        return {name: str(self.certificate) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
 
     def ask(self, method: str, path: str) -> dict[str, Any]:
         """The mock's answer at one of its own routes."""
@@ -105,7 +122,7 @@ def run(command: Command, mock: Mock, rows: int, *, timeout: float = 600.0) -> t
         process = subprocess.Popen(
             command.argv,
             cwd=command.cwd,
-            env=command.env,
+            env=command.env | mock.environment,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -139,6 +156,20 @@ def run(command: Command, mock: Mock, rows: int, *, timeout: float = 600.0) -> t
         mock_cpu=stats["cpu_seconds"],
     )
     return measured, printed.read_text(errors="replace")
+
+
+def make_certificate(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 with its key, as a PEM file that ``openssl`` makes."""
+    pem, key = folder / "mock.pem", folder / "mock.key"
+    request = (
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    )
+    subprocess.run(
+        ["openssl", *request.split(), "-keyout", str(key), "-out", str(pem)], check=True, capture_output=True
+    )
+    with pem.open("a") as file:
+        file.write(key.read_text())
+    return pem
 
 
 def time_command(argv: list[str], env: dict[str, str], cwd: Path) -> float:

@@ -18,9 +18,11 @@ import os
 import random
 import re
 import resource
+import ssl
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -320,13 +322,27 @@ def _error(message: str) -> bytes:
     return orjson.dumps({"error": {"message": message, "type": "mock_error", "code": None}})
 
 
-async def serve(port: int, behaviour: Behaviour, seed: int, *, until_stdin_closes: bool) -> None:
-    """Serve on the loopback ``port`` (0 for any free one) until cancelled."""
+async def serve(
+    port: int, behaviour: Behaviour, seed: int, *, certificate: Path | None = None, until_stdin_closes: bool
+) -> None:
+    """Serve on the loopback ``port`` (0 for any free one) until cancelled.
+
+    With ``certificate`` (a PEM file that holds the key as well) it also serves HTTPS, on a port of its own.
+    """
     loop = asyncio.get_running_loop()
     provider = Provider(behaviour, seed)
     server = await loop.create_server(lambda: Connection(provider), "127.0.0.1", port, backlog=2048)
-    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
-    async with server:
+    ports = {"port": server.sockets[0].getsockname()[1]}
+    async with server, contextlib.AsyncExitStack() as stack:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            secure = await loop.create_server(
+                lambda: Connection(provider), "127.0.0.1", 0, backlog=2048, ssl=context
+            )
+            await stack.enter_async_context(secure)
+            ports["https_port"] = secure.sockets[0].getsockname()[1]
+        print(json.dumps(ports), flush=True)
         if until_stdin_closes:
             await loop.run_in_executor(None, sys.stdin.read)
         else:
@@ -353,6 +369,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--retry-after", type=float, default=1.0, help="Retry-After of a 429, in seconds")
     parser.add_argument("--seed", type=int, default=0, help="of the errors")
     parser.add_argument("--distinct", action="store_true", help="count different requests as well")
+    parser.add_argument("--certificate", type=Path, help="serve HTTPS too, with this PEM file")
     parser.add_argument("--cpu", type=int, help="the core to run on")
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="end with the process that started it"
@@ -380,7 +397,13 @@ def main() -> None:
     )
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(
-            serve(arguments.port, behaviour, arguments.seed, until_stdin_closes=arguments.until_stdin_closes)
+            serve(
+                arguments.port,
+                behaviour,
+                arguments.seed,
+                certificate=arguments.certificate,
+                until_stdin_closes=arguments.until_stdin_closes,
+            )
         )
 
 
