@@ -37,7 +37,13 @@ serve: install  ## The HTTP service, with the demo's records
 	@$(BIN)/penstock demo
 	@$(BIN)/penstock serve
 
-test: install-dev  ## Every test
+# The test of the TypeScript client is skipped where npm is missing.
+TYPESCRIPT := tests/conformance/typescript
+$(TYPESCRIPT)/node_modules/.package-lock.json: $(TYPESCRIPT)/package-lock.json
+	@! command -v npm >/dev/null || npm ci --prefix $(TYPESCRIPT) --silent --no-audit --no-fund \
+		|| echo "npm could not install the TypeScript client's packages; its test is skipped"
+
+test: install-dev $(TYPESCRIPT)/node_modules/.package-lock.json  ## Every test
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: lint types imports structure  ## Lint, format, types, layers, import cycles and sizes

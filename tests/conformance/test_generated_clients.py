@@ -92,7 +92,7 @@ def test_the_python_client_uploads_a_pipeline_file(server: Server, package: Call
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
 @pytest.mark.skipif(
     not (_TYPESCRIPT / "node_modules").is_dir(),
-    reason="run `npm install` in tests/conformance/typescript",
+    reason="`make test` installs its packages where npm is",
 )
 def test_the_typescript_client_does_a_whole_story(server: Server, tmp_path: Path) -> None:
     description = _download_description(server, tmp_path)
