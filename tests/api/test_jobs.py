@@ -14,7 +14,7 @@ from httpx import AsyncClient
 from penstock.api.deps import Services
 from penstock.app import create_app, open_services
 from penstock.settings import Settings
-from penstock.testing import ModelServer
+from penstock.testing import ModelServer, refusal
 
 Create = Callable[..., Awaitable[int]]
 ECHO: dict[str, Any] = {"type": "TextGenerator", "config": {"user_prompt": "hi {{ n }}"}}
@@ -164,6 +164,29 @@ async def test_a_job_of_the_command_line_is_shown_but_cannot_be_resumed_here(
     assert (shown.json()["status"], shown.json()["steps"]) == ("paused", [])
     assert resumed.status_code == 409
     assert "command" in resumed.json()["error"]
+
+
+async def test_a_job_with_failed_records_says_how_to_make_them_again(
+    client: AsyncClient, create: Create
+) -> None:
+    job_id = await _begin(client, await create({"type": "BoomBlock", "config": {}}), 1)
+
+    job = await _wait(client, job_id)
+    retried = await client.post(f"/api/jobs/{job_id}/retry")
+
+    assert job["advice"] == f"POST /api/jobs/{job_id}/retry makes the failed record again."
+    assert retried.json() == {"job_id": job_id, "retried": 1}
+
+
+async def test_a_paused_job_says_how_to_continue_it(
+    client: AsyncClient, create: Create, model: ModelServer
+) -> None:
+    model.answer = lambda _: refusal(401, "wrong key")
+    job_id = await _begin(client, await create(ECHO), 2)
+
+    job = await _wait(client, job_id, "paused")
+
+    assert job["advice"] == f"Put right what `error` says, then POST /api/jobs/{job_id}/resume: it continues."
 
 
 async def test_a_secret_that_a_provider_repeats_is_masked(

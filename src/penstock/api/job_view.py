@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.api.deps import Services
+from penstock.entities import JobStatus
 from penstock.storage.entities import Job
 
 
@@ -22,10 +23,11 @@ def view_job(job: Job, services: Services) -> dict[str, Any]:
         "in_flight": 0,
         "concurrency": {},
         "steps": [_view_step(number, *step) for number, step in enumerate(steps, start=1)],
+        "advice": None,
     }
     running = services.queue.find_running(job.id)
     if running is None:
-        return view
+        return view | {"advice": _advise(job)}
     view["wanted"] = running.target_status or job.requested
     view["concurrency"] = services.client.concurrency()
     if (progress := running.progress) is not None:
@@ -41,6 +43,26 @@ def view_job(job: Job, services: Services) -> dict[str, Any]:
             ],
         }
     return view
+
+
+def _advise(job: Job) -> str | None:
+    """How to continue a job that does not run, and how to make its failed records again."""
+    if job.status in (JobStatus.RUNNING, JobStatus.QUEUED):
+        return None
+    advice = []
+    is_command = isinstance(job.options, dict) and job.options.get("origin") == "run"
+    if job.error and job.status is not JobStatus.COMPLETED:
+        how = "start the same `penstock run` again" if is_command else f"POST /api/jobs/{job.id}/resume"
+        advice.append(f"Put right what `error` says, then {how}: it continues.")
+    if job.records_failed:
+        records = (
+            "the failed record" if job.records_failed == 1 else f"the {job.records_failed} failed records"
+        )
+        if is_command:
+            advice.append(f"Start the same `penstock run` again with --retry-failed to make {records} again.")
+        else:
+            advice.append(f"POST /api/jobs/{job.id}/retry makes {records} again.")
+    return " ".join(advice) or None
 
 
 def _view_step(

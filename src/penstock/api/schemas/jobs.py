@@ -37,6 +37,7 @@ _JOB: Any = {
     "records_failed": 1,
     "records_refused": 0,
     "error": None,
+    "advice": None,
     "usage": _USAGE,
     "rate": 9.9,
     "seconds_left": 58.5,
@@ -127,6 +128,9 @@ class JobView(BaseModel):
     records_failed: int
     records_refused: int = Field(description="How many of the failed were refused by gates, in this run.")
     error: str | None = Field(description="Why it failed, was stopped, or is waiting for its database.")
+    advice: str | None = Field(
+        description="How to continue it or make its failed records again; null if nothing is to be done."
+    )
     usage: JobUsage | None
     rate: float | None = Field(description="Records a second in this run; null when it does not run.")
     seconds_left: float | None = Field(description="An estimate; null when nothing is known yet.")
