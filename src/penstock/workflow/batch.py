@@ -44,6 +44,6 @@ async def run_seeds(
         async with asyncio.TaskGroup() as group:
             for _ in range(min(concurrency, len(samples))):
                 group.create_task(work())
-    except* PipelineError as errors:
-        raise errors.exceptions[0] from None
+    except ExceptionGroup as errors:  # no except*: Python 3.11.2 puts what is raised there into a group again
+        raise (errors.subgroup(PipelineError) or errors).exceptions[0] from None
     return [result for made in results for result in made]
