@@ -115,3 +115,12 @@ def test_a_common_mistake_is_told_with_what_to_write_instead(text: str, line: in
 def test_another_mistake_is_told_in_the_words_of_yaml(text: str) -> None:
     with pytest.raises(DefinitionError, match="valid YAML: "):
         load_yaml(text)
+
+
+def test_a_source_map_finds_texts_that_a_comment_cuts() -> None:
+    lines = SourceMap(
+        "a: Write # for a heading\nb: 'We write # for it'\nc: 0.5 # low\nd: [one two #3\n]\n"
+        "e: |\n  We write # so\nf: We write # so\n"
+    )
+
+    assert sorted(lines.cut_texts()) == [(("d", 0), "#3"), (("f",), "# so")]

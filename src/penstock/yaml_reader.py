@@ -84,10 +84,14 @@ class Duplicate:
     first_line: int
 
 
+_COMMENT = re.compile(r"[ \t]+#.*")
+
+
 class SourceMap:
     """The line of each value in a text; knows no line when the text cannot be read."""
 
     def __init__(self, text: str) -> None:
+        self._text = text
         try:
             self._root = _compose(text, "", None)
         except DefinitionError:
@@ -108,6 +112,29 @@ class SourceMap:
 
     def duplicates(self) -> Iterator[Duplicate]:
         """Every key that occurs twice in the same mapping."""
+        for path, node in self._nodes():
+            if isinstance(node, yaml.MappingNode):
+                lines: dict[str, int] = {}
+                for key, _ in node.value:
+                    name, line = _name(key), key.start_mark.line + 1
+                    if name in lines and name != "<<":
+                        yield Duplicate((*path, name), line, lines[name])
+                    lines[name] = line
+
+    def cut_texts(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Every text of several words without quotes that a comment follows, with that comment.
+
+        The text may have been meant to go on: YAML takes `` #`` for the beginning of a comment.
+        """
+        for path, node in self._nodes():
+            if isinstance(node, yaml.ScalarNode) and not node.style and " " in node.value:
+                end = self._text.find("\n", node.end_mark.index)
+                rest = self._text[node.end_mark.index : end if end >= 0 else None]
+                if _COMMENT.fullmatch(rest.rstrip()):
+                    yield path, rest.strip()
+
+    def _nodes(self) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+        """Every value with its path, each node once."""
         waiting: list[tuple[tuple[str | int, ...], Any]] = [((), self._root)]
         seen: set[int] = set()
         while waiting:
@@ -115,17 +142,11 @@ class SourceMap:
             if node is None or id(node) in seen:
                 continue
             seen.add(id(node))
+            yield path, node
             if isinstance(node, yaml.SequenceNode):
                 waiting.extend(((*path, index), item) for index, item in enumerate(node.value))
             elif isinstance(node, yaml.MappingNode):
-                lines: dict[str, int] = {}
-                for key, value in node.value:
-                    name = key.value if isinstance(key, yaml.ScalarNode) else ""
-                    line = key.start_mark.line + 1
-                    if name in lines and name != "<<":
-                        yield Duplicate((*path, name), line, lines[name])
-                    lines[name] = line
-                    waiting.append(((*path, name), value))
+                waiting.extend(((*path, _name(key)), value) for key, value in node.value)
 
 
 def _compose(text: str, name: str, max_aliases: int | None) -> Any:
@@ -256,6 +277,10 @@ def _quote_value(line: str) -> str | None:
 
 def _subject(name: str) -> str:
     return name or "it"
+
+
+def _name(key: Any) -> str:
+    return str(key.value) if isinstance(key, yaml.ScalarNode) else ""
 
 
 def _children(node: Any) -> list[Any]:

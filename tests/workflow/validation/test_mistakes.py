@@ -278,3 +278,14 @@ def test_a_mistake_is_reported_once(text: str) -> None:
 
 def test_there_are_at_least_thirty_mistakes() -> None:
     assert len(MISTAKES) >= 30
+
+
+def test_a_prompt_that_yaml_ends_at_a_number_sign_is_a_warning() -> None:
+    issues = find_issues(
+        "name: a\nblocks:\n  - type: TextGenerator\n    config:\n      user_prompt: Write C # code\n"
+    )
+
+    assert [(issue.severity, issue.step, issue.key, issue.line) for issue in issues] == [
+        ("warning", 1, "config.user_prompt", 5)
+    ]
+    assert "'# code'" in issues[0].message

@@ -93,6 +93,12 @@ class IssueList:
         if self._source is not None:
             yield from sorted(self._source.duplicates(), key=lambda duplicate: duplicate.line)
 
+    def cut_texts(self) -> Iterator[tuple[Path, str]]:
+        """The texts without quotes that a comment follows, with the comment, in the order of their lines."""
+        if self._source is not None:
+            source = self._source
+            yield from sorted(source.cut_texts(), key=lambda cut: source.line(cut[0]) or 0)
+
 
 def show_path(path: Path) -> str:
     """A path as messages write it: ``gates[0].config.part``."""

@@ -64,16 +64,33 @@ def check_plain_data(definition: Mapping[Any, Any], issues: IssueList) -> bool:
 def check_duplicates(issues: IssueList) -> None:
     """Add an issue for each key that occurs twice in the same mapping."""
     for duplicate in issues.duplicates():
-        path = duplicate.path
-        index = path[1] if len(path) > 2 and path[0] == "blocks" else None
-        step = StepPlace(index + 1) if isinstance(index, int) else None
+        step, path = _split(duplicate.path)
         issues.add(
             f"The key '{path[-1]}' is there twice (line {duplicate.first_line} and line {duplicate.line}); "
             "only the last one counts.",
             "Remove one of them.",
             step=step,
-            path=path[2:] if step else path,
+            path=path,
         )
+
+
+def check_cut_texts(issues: IssueList) -> None:
+    """Add a warning for each text without quotes that YAML ends at a ``#``."""
+    for full_path, comment in issues.cut_texts():
+        step, path = _split(full_path)
+        issues.add(
+            f"The text ends before {quote(comment)}, which YAML takes for a comment.",
+            "Put the text in quotes if that belongs to it; else put the comment in a line of its own.",
+            step=step,
+            path=path,
+            severity="warning",
+        )
+
+
+def _split(path: Path) -> tuple[StepPlace | None, Path]:
+    """The step of a path in the whole definition, and the path in that step."""
+    index = path[1] if len(path) > 2 and path[0] == "blocks" else None
+    return (StepPlace(index + 1), path[2:]) if isinstance(index, int) else (None, path)
 
 
 def check_constraints(constraints: Any, issues: IssueList) -> None:

@@ -24,6 +24,7 @@ from penstock.workflow.validation.structure import (
     PIPELINE_KEYS,
     STEP_KEYS,
     check_constraints,
+    check_cut_texts,
     check_duplicates,
     check_key_names,
     check_multipliers,
@@ -78,6 +79,7 @@ def _check_definition(definition: Any, context: ValidationContext) -> None:
     if not check_plain_data(definition, issues):
         return
     check_duplicates(issues)
+    check_cut_texts(issues)
     name = definition.get("name")
     if not isinstance(name, str) or not name.strip():
         issues.add("The pipeline has no name.", "Write 'name: …'.", path=("name",))
