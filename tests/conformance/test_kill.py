@@ -70,6 +70,7 @@ def test_a_job_survives_twenty_kills_and_repeats_no_finished_call(fresh: Server,
     job_id = fresh.begin(fresh.create(*CHAIN), SEEDS)
 
     for _ in range(KILLS):
+        _wait_for_an_answer(model)
         time.sleep(chance.uniform(0.0, 0.9))
         fresh.stop(signal.SIGKILL)
         fresh.start()
@@ -88,6 +89,13 @@ def test_a_job_survives_twenty_kills_and_repeats_no_finished_call(fresh: Server,
     assert repeated <= KILLS * CONCURRENCY
     assert job["usage"]["llm_calls"] == 3 * RECORDS
     assert list((fresh.folder / "temporary").iterdir()) == []
+
+
+def _wait_for_an_answer(model: Model) -> None:
+    """Wait until the model has answered once more, but a minute at most: a busy machine starts slowly."""
+    before, ends_at = model.server.answered, time.monotonic() + 60.0
+    while model.server.answered == before and time.monotonic() < ends_at:
+        time.sleep(0.01)
 
 
 def _expected(n: int) -> str:
