@@ -116,12 +116,12 @@ class TimeLimit:
 
 
 @asynccontextmanager
-async def time_limit(seconds: float) -> AsyncIterator[None]:
-    """Raise TimeoutError when the ``async with`` takes longer than so many seconds."""
+async def time_limit(seconds: float) -> AsyncIterator[TimeLimit]:
+    """Raise TimeoutError when the ``async with`` takes longer, unless the limit is cancelled before."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as scope:
         limit = TimeLimit(seconds, lambda: scope.reschedule(loop.time()))
         try:
-            yield
+            yield limit
         finally:
             limit.cancel()
