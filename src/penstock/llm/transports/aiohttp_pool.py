@@ -177,16 +177,18 @@ def _translate(error: Exception, exchange: _Exchange, *, tls: bool) -> Exception
         if isinstance(reason, TimeoutError):
             return ConnectTimeoutError(describe_os_error(reason))
         return during_handshake(reason) if tls else reason
-    if isinstance(error, BrokenConnectionError):
-        return error
     text = " ".join(str(error).split()) or type(error).__name__
-    if "[SSL" in text:
-        return ssl.SSLError(*error.args)
-    if isinstance(error, aiohttp.ClientResponseError):
-        return UnreadableAnswerError(f"what the server sends is not HTTP/1.1 ({text})")
-    if exchange.was_closed_at_once and _is_closed_unused(error):
-        return ClosedAtOnceError("the server closed the connection without an answer")
-    return BrokenConnectionError(text)
+    broken: Exception = BrokenConnectionError(text)
+    if isinstance(error, BrokenConnectionError):
+        broken = error
+    elif "[SSL" in text:
+        broken = ssl.SSLError(*error.args)
+    elif isinstance(error, aiohttp.ClientResponseError):
+        said = " ".join(error.message.replace("^", "").split())
+        broken = UnreadableAnswerError(f"what the server sends is not HTTP/1.1 ({said})")
+    elif exchange.was_closed_at_once and _is_closed_unused(error):
+        broken = ClosedAtOnceError("the server closed the connection without an answer")
+    return broken
 
 
 def _is_closed_unused(error: Exception) -> bool:

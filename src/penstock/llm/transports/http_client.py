@@ -178,7 +178,7 @@ def decompress(body: bytes, encoding: str, status: int | None = None) -> bytes:
     try:
         for coding in reversed(codings[-_MOST_CODINGS - 1 :]):
             if coding in {"gzip", "x-gzip", "deflate"}:
-                plain = _inflate(plain)
+                plain = _inflate(plain, may_be_raw=coding == "deflate")
             elif coding != "identity":
                 raise ValueError(f"the answer is encoded as {coding[:40]}, which was not requested")
         if len(codings) > _MOST_CODINGS:
@@ -192,16 +192,14 @@ def decompress(body: bytes, encoding: str, status: int | None = None) -> bytes:
     return plain
 
 
-def _inflate(body: bytes) -> bytes:
+def _inflate(body: bytes, *, may_be_raw: bool) -> bytes:
     """A body of gzip (in any number of members), zlib or raw deflate, decompressed."""
     try:
         return _inflate_as(_GZIP_OR_ZLIB, body)
     except zlib.error:
-        try:
-            return _inflate_as(_RAW_DEFLATE, body)
-        except zlib.error:
-            pass
-        raise
+        if not may_be_raw:
+            raise
+    return _inflate_as(_RAW_DEFLATE, body)
 
 
 def _inflate_as(wbits: int, body: bytes) -> bytes:

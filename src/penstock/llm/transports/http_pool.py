@@ -37,6 +37,7 @@ from penstock.llm.transports.http_client import (
 _SLICE = 2**18
 _LONGEST_IDLE = 60.0
 """Seconds; servers and routers drop older connections, some without a word."""
+_SOON = CLOSED_AT_ONCE
 _MOST_HANDSHAKES = 8
 _SHOWN = 40
 
@@ -107,7 +108,7 @@ class HttpPool:
                     return await self._open_connection(None)
                 if self._tls_context is None:
                     self._tls_context = ssl.create_default_context()
-                async with self._handshakes:  # each takes milliseconds of CPU time, in which nothing else runs
+                async with self._handshakes:  # each holds the event loop for milliseconds
                     return await self._open_connection(self._tls_context)
         except TimeoutError as error:
             raise ConnectTimeoutError(f"no connection within {seconds:.3g} s") from error
@@ -168,7 +169,8 @@ class _Connection(asyncio.Protocol):
                 transport.write(piece)
                 if not self._writable.is_set():
                     await self._drain(reply)
-            return await reply
+            answer: Reply = await reply
+            return answer
         except asyncio.CancelledError:
             self.close()
             raise
@@ -249,7 +251,7 @@ class _Connection(asyncio.Protocol):
             self._finish(keep=False)  # a body without a length ends with the connection
         elif isinstance(exc, ssl.SSLError) and not self._size:
             self._fail(exc)
-        elif not self._size and self.unused_seconds < CLOSED_AT_ONCE:
+        elif not self._size and self.unused_seconds < _SOON:
             self._fail(ClosedAtOnceError("the server closed the connection without an answer"))
         else:
             reason = describe_os_error(exc) if isinstance(exc, OSError) else str(exc or "")

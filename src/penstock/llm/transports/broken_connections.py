@@ -1,0 +1,64 @@
+"""What it means, and what to do, when a server cannot be reached or does not answer in HTTP."""
+
+from __future__ import annotations
+
+import ssl
+
+from penstock.llm.transports.base import Failure, Kind
+from penstock.llm.transports.http_client import (
+    LARGEST_ANSWER,
+    BrokenConnectionError,
+    ClosedAtOnceError,
+    ConnectTimeoutError,
+    HandshakeError,
+    HttpClient,
+    TooLargeAnswerError,
+    UnreadableAnswerError,
+    describe_os_error,
+)
+from penstock.llm.transports.tls import HANDSHAKE_HINT, describe_tls_error, speaks_tls
+
+
+async def failure_from_error(
+    error: OSError, client: HttpClient, *, seconds: float, way: str, has_replied: bool
+) -> Failure:
+    """The failure that an error of ``client.post`` stands for; its text is not redacted.
+
+    ``way`` says how the server is reached. A server that ``has_replied`` before speaks HTTP.
+    """
+    if isinstance(error, BrokenConnectionError):
+        if has_replied or type(error) is BrokenConnectionError:
+            return _failure_of_known_server(error)
+        return await _failure_of_unknown_server(error, client)
+    if isinstance(error, TimeoutError) and not isinstance(error, ConnectTimeoutError):
+        return Failure(Kind.TRANSIENT, f"no answer within {seconds:.3g} s")
+    where = f"no connection to {client.address.host}{way and ' '}{way}"
+    if isinstance(error, ssl.SSLError):
+        return Failure(Kind.SETUP, f"{where}: {describe_tls_error(error)}")
+    hint = f"; {HANDSHAKE_HINT}" if isinstance(error, TimeoutError) and client.address.tls else ""
+    return Failure(Kind.UNREACHABLE, f"{where}: {describe_os_error(error)}{hint}")
+
+
+def _failure_of_known_server(error: BrokenConnectionError) -> Failure:
+    if isinstance(error, TooLargeAnswerError):
+        return Failure(Kind.REFUSED, f"the answer is larger than {LARGEST_ANSWER >> 20} MB")
+    if isinstance(error, UnreadableAnswerError):
+        return Failure(Kind.PROTOCOL, str(error), error.status)
+    return Failure(Kind.TRANSIENT, f"the connection broke: {error}")
+
+
+async def _failure_of_unknown_server(error: BrokenConnectionError, client: HttpClient) -> Failure:
+    """The same for a server that has never replied: it may not speak HTTP at all."""
+    address = client.address
+    is_answer = isinstance(error, UnreadableAnswerError) and error.status is not None
+    if is_answer or isinstance(error, TooLargeAnswerError):
+        return _failure_of_known_server(error)
+    text = f"the connection broke: {error}"
+    if address.tls or isinstance(error, HandshakeError):
+        return Failure(Kind.PROTOCOL, f"{text}; {HANDSHAKE_HINT}")
+    if client.is_direct and await speaks_tls(address.host, address.port):
+        hint = "it speaks TLS; write https:// in LLM_ENDPOINT"
+        return Failure(Kind.SETUP, f"no connection to {address.host}: {hint}")
+    if isinstance(error, ClosedAtOnceError):
+        return Failure(Kind.UNREACHABLE, text)
+    return Failure(Kind.PROTOCOL, f"{text}; check the host and the port in LLM_ENDPOINT")
