@@ -148,10 +148,9 @@ async def test_a_request_that_was_worked_on_is_not_repeated_at_once(transport: s
         b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64",
         b"HTTP/2 200 OK\r\nContent-Length: 2\r\n\r\nok",
         b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"\x15\x03\x01\x00\x02\x02\x28",
         b"HTTP/1.1 200 OK\r\n" + b"X-Filler: y\r\n" * 20_000 + b"\r\n",
     ],
-    ids=["ICY", "HTTP/2 frame", "HTTP/2 as text", "SSH", "TLS alert", "huge head"],
+    ids=["ICY", "HTTP/2 frame", "HTTP/2 as text", "SSH", "huge head"],
 )
 async def test_what_is_not_http_is_refused_after_two_tries(transport: str, garbage: bytes) -> None:
     handler, requests = always(garbage, close=True)
@@ -161,6 +160,24 @@ async def test_what_is_not_http_is_refused_after_two_tries(transport: str, garba
     assert isinstance(error, LLMSetupError)
     assert "LLM_ENDPOINT" in error.message
     assert len(requests) == 2
+
+
+async def test_lines_that_end_in_other_ways_than_http_has_it_are_refused() -> None:
+    handler, requests = always(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", close=True)
+
+    error = await _error(handler, "pool")
+
+    assert "what the server sends is not HTTP/1.1" in error.message
+    assert len(requests) == 2
+
+
+async def test_a_tls_alert_is_refused_at_once_with_what_to_write(transport: str) -> None:
+    handler, requests = always(b"\x15\x03\x01\x00\x02\x02\x28", close=True)
+
+    error = await _error(handler, transport)
+
+    assert "it speaks TLS; write https:// in LLM_ENDPOINT" in error.message
+    assert len(requests) == 1
 
 
 async def test_a_change_of_protocol_is_refused_at_once_and_logs_nothing(

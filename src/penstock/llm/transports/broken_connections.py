@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable, Callable
 
 from penstock.llm.transports.base import Failure, Kind
 from penstock.llm.transports.http_client import (
     LARGEST_ANSWER,
     BrokenConnectionError,
-    ClosedAtOnceError,
     ConnectTimeoutError,
     HandshakeError,
     HttpClient,
@@ -16,20 +16,29 @@ from penstock.llm.transports.http_client import (
     UnreadableAnswerError,
     describe_os_error,
 )
-from penstock.llm.transports.tls import HANDSHAKE_HINT, describe_tls_error, speaks_tls
+from penstock.llm.transports.tls import HANDSHAKE_HINT, describe_tls_error
+
+_TLS_ALERT = r"\x15\x03"
+"""How an answer in TLS begins, as errors quote it."""
 
 
 async def failure_from_error(
-    error: OSError, client: HttpClient, *, seconds: float, way: str, has_replied: bool
+    error: OSError,
+    client: HttpClient,
+    *,
+    seconds: float,
+    way: str,
+    probe: Callable[[], Awaitable[bool]] | None,
 ) -> Failure:
     """The failure that an error of ``client.post`` stands for; its text is not redacted.
 
-    ``way`` says how the server is reached. A server that ``has_replied`` before speaks HTTP.
+    ``way`` says how the server is reached. ``probe`` says whether it speaks TLS; it is None for a server that
+    has replied before, and therefore speaks HTTP.
     """
     if isinstance(error, BrokenConnectionError):
-        if has_replied or type(error) is BrokenConnectionError:
+        if probe is None or type(error) is BrokenConnectionError:
             return _failure_of_known_server(error)
-        return await _failure_of_unknown_server(error, client)
+        return await _failure_of_unknown_server(error, client, probe)
     if isinstance(error, TimeoutError) and not isinstance(error, ConnectTimeoutError):
         return Failure(Kind.TRANSIENT, f"no answer within {seconds:.3g} s")
     where = f"no connection to {client.address.host}{way and ' '}{way}"
@@ -47,18 +56,19 @@ def _failure_of_known_server(error: BrokenConnectionError) -> Failure:
     return Failure(Kind.TRANSIENT, f"the connection broke: {error}")
 
 
-async def _failure_of_unknown_server(error: BrokenConnectionError, client: HttpClient) -> Failure:
+async def _failure_of_unknown_server(
+    error: BrokenConnectionError, client: HttpClient, probe: Callable[[], Awaitable[bool]]
+) -> Failure:
     """The same for a server that has never replied: it may not speak HTTP at all."""
-    address = client.address
-    is_answer = isinstance(error, UnreadableAnswerError) and error.status is not None
-    if is_answer or isinstance(error, TooLargeAnswerError):
+    is_garbage = isinstance(error, UnreadableAnswerError)
+    if (is_garbage and error.status is not None) or isinstance(error, TooLargeAnswerError):
         return _failure_of_known_server(error)
     text = f"the connection broke: {error}"
-    if address.tls or isinstance(error, HandshakeError):
+    if client.address.tls or isinstance(error, HandshakeError):
         return Failure(Kind.PROTOCOL, f"{text}; {HANDSHAKE_HINT}")
-    if client.is_direct and await speaks_tls(address.host, address.port):
-        hint = "it speaks TLS; write https:// in LLM_ENDPOINT"
-        return Failure(Kind.SETUP, f"no connection to {address.host}: {hint}")
-    if isinstance(error, ClosedAtOnceError):
-        return Failure(Kind.UNREACHABLE, text)
-    return Failure(Kind.PROTOCOL, f"{text}; check the host and the port in LLM_ENDPOINT")
+    if _TLS_ALERT in str(error) if is_garbage else await probe():
+        where = f"no connection to {client.address.host}"
+        return Failure(Kind.SETUP, f"{where}: it speaks TLS; write https:// in LLM_ENDPOINT")
+    if is_garbage:
+        return Failure(Kind.PROTOCOL, f"{error}; check the host and the port in LLM_ENDPOINT")
+    return Failure(Kind.UNREACHABLE, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,7 +23,7 @@ from penstock.llm.transports.http_pool import HttpPool
 from penstock.llm.transports.proxy import describe_way, find_proxy
 from penstock.llm.transports.quota_headers import read_quotas
 from penstock.llm.transports.refusals import find_unsupported, is_about_model
-from penstock.llm.transports.tls import tls_context
+from penstock.llm.transports.tls import speaks_tls, tls_context
 from penstock.redaction import redact, register_secrets
 from penstock.settings import Settings
 
@@ -47,6 +48,7 @@ class OpenAITransport:
         self._way = way
         self._has_replied = False
         """Whether the server has ever answered anything."""
+        self._probe: asyncio.Future[bool] | None = None
         self._model: str | None = None
         """The name by which the server turned out to know the model, when it is another one."""
         self._other_model = other_model
@@ -90,14 +92,22 @@ class OpenAITransport:
         try:
             reply = await self.client.post(body, seconds, count)
         except OSError as error:
+            probe = None if self._has_replied else self._speaks_tls
             failure = await failure_from_error(
-                error, self.client, seconds=seconds, way=self._way, has_replied=self._has_replied
+                error, self.client, seconds=seconds, way=self._way, probe=probe
             )
             failure.text = redact(failure.text, self._secret)
             failure.retries = retries
             raise failure from error
         self._has_replied = True
         return reply, retries
+
+    async def _speaks_tls(self) -> bool:
+        """Whether the server speaks TLS; it is asked once."""
+        if self._probe is None:
+            address = self.client.address
+            self._probe = asyncio.ensure_future(speaks_tls(address.host, address.port))
+        return self.client.is_direct and await asyncio.shield(self._probe)
 
     def _resolve_location(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """Headers whose ``Location`` is a whole address."""
