@@ -1,4 +1,4 @@
-"""Servers that close, do not speak HTTP, or answer in odd forms: how often they are asked, and what is said."""
+"""Servers that close, do not speak HTTP, or answer in odd forms: how often they are asked, what is said."""
 
 from __future__ import annotations
 
@@ -69,10 +69,9 @@ async def _error(
     handler: Handler, transport: str, tls: ssl.SSLContext | None = None, **changes: Any
 ) -> LLMError:
     """The error of a call to a server."""
-    async with serve(handler, tls) as url:
-        async with client_of(changes.pop("url", url), transport, **changes) as client:
-            with pytest.raises(LLMError) as caught:
-                await client.complete(say("a"))
+    async with serve(handler, tls) as url, client_of(url, transport, **changes) as client:
+        with pytest.raises(LLMError) as caught:
+            await client.complete(say("a"))
     return caught.value
 
 
@@ -206,10 +205,10 @@ async def test_a_server_that_always_closes_at_once_is_absent(transport: str) -> 
 @needs_openssl
 async def test_http_to_a_tls_port_is_refused_with_what_to_write(transport: str, tmp_path: Path) -> None:
     handler, requests = always(http())
-    async with serve(handler, tls_server(*make_certificate(tmp_path))) as url:
-        async with client_of(url.replace("https:", "http:"), transport) as client:
-            with pytest.raises(LLMSetupError, match=r"it speaks TLS; write https:// in LLM_ENDPOINT\)$"):
-                await client.complete(say("a"))
+    tls = tls_server(*make_certificate(tmp_path))
+    async with serve(handler, tls) as url, client_of(url.replace("https:", "http:"), transport) as client:
+        with pytest.raises(LLMSetupError, match=r"it speaks TLS; write https:// in LLM_ENDPOINT\)$"):
+            await client.complete(say("a"))
 
     assert requests == []
 
@@ -313,8 +312,8 @@ async def test_a_tls_handshake_that_is_not_answered_is_told(transport: str) -> N
         await reader.read()
 
     async with serve(handler) as url:
-        url = url.replace("http:", "https:")
-        async with client_of(url, transport, llm_timeout=0.5, llm_deadline=0.5) as client:
+        secure = url.replace("http:", "https:")
+        async with client_of(secure, transport, llm_timeout=0.5, llm_deadline=0.5) as client:
             with pytest.raises(LLMSetupError, match=r"no connection within 0\.5 s; it may speak plain HTTP"):
                 await client.complete(say("a"))
 

@@ -61,7 +61,7 @@ async def _failure_of_unknown_server(
 ) -> Failure:
     """The same for a server that has never replied: it may not speak HTTP at all."""
     is_garbage = isinstance(error, UnreadableAnswerError)
-    if (is_garbage and error.status is not None) or isinstance(error, TooLargeAnswerError):
+    if isinstance(error, TooLargeAnswerError) or getattr(error, "status", None) is not None:
         return _failure_of_known_server(error)
     text = f"the connection broke: {error}"
     if client.address.tls or isinstance(error, HandshakeError):

@@ -76,14 +76,7 @@ def read_error(body: str) -> dict[str, Any]:
 
     ``message`` and ``code`` are also found under their other names and beside the object.
     """
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    answer = _first(answer)
-    if not isinstance(answer, dict):
-        return {}
-    error = answer
+    error = answer = _load_object(body)
     for name in ("error", "errors", "error"):  # an error may be wrapped twice
         if name in error:
             inner = _first(error[name])
@@ -97,6 +90,15 @@ def read_error(body: str) -> dict[str, Any]:
     if _read_code(error) is None and (code := _read_code(answer)) is not None:
         error = {**error, "code": code}
     return error
+
+
+def _load_object(body: str) -> dict[str, Any]:
+    """The object that a body holds, or the first one of its list; empty when there is none."""
+    try:
+        answer = _first(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _first(value: Any) -> Any:
@@ -114,9 +116,9 @@ def _read_code(details: Mapping[str, Any]) -> int | None:
 
 def failure_from_body(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Failure:
     """The failure that a body under a good ``status`` stands for, which is no answer but may be an error."""
-    details = read_error(body)
-    is_error = '"error' in body or ("choices" not in details and isinstance(details.get("message"), str))
-    if not details or not is_error:
+    details, answer = read_error(body), _load_object(body)
+    has_message = "choices" not in answer and isinstance(details.get("message"), str)
+    if not (answer.get("error") or answer.get("errors") or has_message):
         return Failure(Kind.UNREADABLE, describe_body(body), status, body[:LONGEST_BODY])
     words = body.lower()
     code = 429 if _RATE_LIMIT.search(words) else None

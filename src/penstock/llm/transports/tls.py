@@ -74,10 +74,11 @@ def _make_context(file: str, folder: str) -> ssl.SSLContext:
 
 def describe_tls_error(error: ssl.SSLError) -> str:
     """What is wrong with a TLS connection, and what to do."""
-    reason = error.reason or ""
+    reason = getattr(error, "reason", None) or ""  # subclasses of other libraries lack it
     if isinstance(error, ssl.SSLCertVerificationError):
+        said = getattr(error, "verify_message", None) or reason or error
         return (
-            f"its certificate is not accepted ({error.verify_message or reason}); if it is the right server, "
+            f"its certificate is not accepted ({said}); if it is the right server, "
             "name the file of its certificate authority in SSL_CERT_FILE"
         )
     if reason in _NOT_TLS or "wrong version number" in str(error):
