@@ -7,13 +7,15 @@ the protocol and does nothing else: no retries of its own, no price list from th
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import re
 import ssl
+import sys
 import traceback
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -53,6 +55,7 @@ _OFFLINE_VARIABLES = (
     "LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "LITELLM_OFFLINE_MODE",
 )  # fmt: skip
 _MOST_CAUSES = 10
+_SWITCH_INTERVAL = 0.0005
 
 
 class LiteLLMTransport:
@@ -244,7 +247,7 @@ async def close_clients() -> None:
 
 @lru_cache(maxsize=1)
 def _import_litellm() -> Any:
-    with _import_lock:
+    with _import_lock, _quiet_import():
         for name in _OFFLINE_VARIABLES:
             os.environ[name] = "True"  # litellm reads these while it is imported and has no other switch
         import litellm
@@ -254,6 +257,24 @@ def _import_litellm() -> Any:
     litellm.suppress_debug_info = True
     litellm.drop_params = True
     return litellm
+
+
+@contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Import much code in a thread without holding up the event loop in another one.
+
+    Each pass of the garbage collector over a million new objects would hold it for up to two seconds.
+    """
+    collects, interval = gc.isenabled(), sys.getswitchinterval()
+    gc.disable()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.freeze()  # modules stay until the process ends
+        if collects:
+            gc.enable()
 
 
 def _find_cause(error: BaseException | None, name: str) -> BaseException | None:
