@@ -12,14 +12,17 @@ from penstock.settings import Settings
 TRANSPORTS: dict[str, dict[str, Any]] = {
     "pool": {"llm_model": "openai/gpt-x", "llm_transport": "pool"},
     "aiohttp": {"llm_model": "openai/gpt-x", "llm_transport": "aiohttp"},
-    "litellm": {"llm_model": "deepseek/gpt-x"},
+    "litellm": {"llm_model": "deepseek/gpt-x"},  # at an address that does not end in /v1
 }
 
 
 @pytest.fixture(params=TRANSPORTS)
 def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     """Settings of a model that is reached by one transport, then by the next."""
-    return settings.model_copy(update=TRANSPORTS[request.param])
+    changes = dict(TRANSPORTS[request.param])
+    if request.param == "litellm":
+        changes["llm_endpoint"] = settings.llm_endpoint.removesuffix("/v1")
+    return settings.model_copy(update=changes)
 
 
 @pytest.fixture

@@ -67,6 +67,62 @@ def test_a_name_with_a_slash_that_is_not_a_provider_is_sent_whole() -> None:
     assert (route.model, route.uses_litellm) == ("meta-llama/Llama-3.1-8B", False)
 
 
+@pytest.mark.parametrize("model", ["anthropic/claude-x", "deepseek/chat", "mistral/large"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://host:8000/v1",
+        "http://host:8000/v1/",
+        "http://host:8000/api/v1?tenant=a",
+        "http://host:8000/v1/completions",
+        "http://host:8000/v1/chat/completions/",
+        "http://host:8000/v1beta/openai",
+    ],
+)
+def test_a_gateway_in_openais_protocol_gets_every_name_whole(endpoint: str, model: str) -> None:
+    route = resolve(model, Settings(llm_endpoint=endpoint))
+
+    assert (route.model, route.other_model, route.uses_litellm) == (model, model.partition("/")[2], False)
+
+
+def test_an_address_of_no_known_protocol_is_that_of_the_provider() -> None:
+    route = resolve("anthropic/claude-x", Settings(llm_endpoint="http://host:8000"))
+
+    assert (route.uses_litellm, route.api_base) == (True, "http://host:8000")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        ("http://h/v1", "http://h/v1/chat/completions"),
+        ("http://h/v1//", "http://h/v1/chat/completions"),
+        (" http://h/v1/completions/ ", "http://h/v1/chat/completions"),
+        ("http://h/v1/responses?a=1", "http://h/v1/chat/completions?a=1"),
+        ("http://h/v1/chat", "http://h/v1/chat/completions"),
+        ("http://h/v1/Chat/Completions", "http://h/v1/chat/completions"),
+        ("http://h/v1/embeddings#x", "http://h/v1/chat/completions"),
+        ("http://h/chat/completions", "http://h/chat/completions"),
+        ("http://h?a=1", "http://h/v1/chat/completions?a=1"),
+        ("http://h/custom", "http://h/custom/chat/completions"),
+    ],
+)
+def test_the_address_of_any_request_leads_to_chat_completions(endpoint: str, url: str) -> None:
+    assert resolve("gpt-x", Settings(llm_endpoint=endpoint)).url == url
+
+
+@pytest.mark.parametrize("path", ["/api/chat?a=1", "/api/tags?a=1", "/v1/?a=1", "?a=1"])
+def test_a_query_in_the_address_of_ollama_is_kept(path: str) -> None:
+    route = resolve("llama3", Settings(llm_endpoint=OLLAMA + path))
+
+    assert (route.api_base, route.url) == (OLLAMA, f"{OLLAMA}/v1/chat/completions?a=1")
+
+
+@pytest.mark.parametrize("end", ["/v1/messages", "/v1/models/x:generateContent", "/model/x/converse"])
+def test_the_address_of_a_request_in_another_protocol_is_refused(end: str) -> None:
+    with pytest.raises(ConfigurationError, match="no request of OpenAI's protocol: give the base of the API"):
+        resolve("gpt-x", Settings(llm_endpoint=f"http://host{end}"))
+
+
 def test_openai_without_an_endpoint_is_the_service_of_openai() -> None:
     route = resolve("openai/gpt-4o", Settings(openai_api_key=SecretStr("sk-openai")))
 

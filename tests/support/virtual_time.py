@@ -34,6 +34,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def jump(self, seconds: float) -> None:
+        """Let time pass in which nothing runs, as if the process had been stopped."""
+        self._jumping.now += seconds
+
 
 def run_in_virtual_time(story: Callable[[Callable[[], float]], Coroutine[Any, Any, T]]) -> T:
     """Run ``story(clock)``, where ``clock`` gives the seconds that seem to have passed."""

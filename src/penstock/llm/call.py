@@ -25,7 +25,7 @@ from penstock.llm.structured_output import (
     with_format,
 )
 from penstock.llm.thoughts import split_thoughts
-from penstock.llm.transports.base import Answer, Failure, Kind, Timeouts
+from penstock.llm.transports.base import Answer, Failure, Timeouts
 from penstock.serialization import to_json
 
 _MOST_SCHEMAS = 1000
@@ -129,7 +129,7 @@ class Call:
             given = estimate_tokens(self._sent["messages"])
         if made is None:
             made = estimate_tokens(answer.text) + estimate_tokens(answer.thoughts)
-        cached = answer.cached_tokens or 0
+        cached = min(answer.cached_tokens or 0, given)
         price = await self.endpoint.get_price()
         cost = None if price is None else price.cost(given, made, cached)
         return Usage(
@@ -168,7 +168,7 @@ class Call:
         try:
             return await self.endpoint.backlog.send(request, seconds)
         except Failure as failure:
-            self._unread += failure.kind is Kind.UNREADABLE
+            self._unread += failure.is_answer
             raise
         except LLMClientError:
             self._unread += 1

@@ -17,11 +17,9 @@ import orjson
 from pydantic import SecretStr
 
 from penstock.errors import ConfigurationError
+from penstock.llm.endpoint_url import CHAT, find_base, join, speaks_openai, without_query
 from penstock.settings import Settings
 
-_CHAT = "/chat/completions"
-_ENDS = (_CHAT, "/completions", "/responses", "/embeddings", "/models", "/api/generate", "/api/chat")
-"""Ends of addresses of other requests to the same server, of OpenAI's protocol and of Ollama's."""
 _OLLAMA = frozenset({"ollama", "ollama_chat"})
 _OPENAI_LIKE = frozenset({
     "custom_openai", "hosted_vllm", "litellm_proxy", "llamafile", "llamacpp", "lm_studio", "openai",
@@ -90,7 +88,7 @@ def resolve(model: str | None, settings: Settings) -> Route:
     endpoint = settings.llm_endpoint if "llm_endpoint" in settings.model_fields_set else None
     if prefix in _OPENAI_LIKE and slash:
         return _openai_like_route(prefix, rest, name, endpoint, settings)
-    if endpoint and (not slash or endpoint.rstrip("/").endswith(_CHAT) or not _is_litellm_provider(prefix)):
+    if endpoint and (not slash or speaks_openai(endpoint) or not _is_litellm_provider(prefix)):
         # A name such as ``meta-llama/Llama-3.1-8B`` belongs to the server: its prefix is not a provider.
         other = rest if slash and _is_litellm_provider(prefix) else None
         return _openai_route("openai", name, f"openai/{name}", endpoint, settings.llm_api_key, other)
@@ -119,10 +117,10 @@ def _openai_like_route(prefix: str, rest: str, name: str, endpoint: str | None, 
 
 def _ollama_route(model: str, endpoint: str, api_key: SecretStr) -> Route:
     endpoint, login = _split_login(endpoint)
-    base = endpoint.rstrip("/")
-    for end in ("/api/generate", "/api/chat", "/v1/chat/completions", "/v1"):
-        base = base.removesuffix(end)
-    return Route("ollama", model, f"ollama/{model}", base, f"{base}/v1{_CHAT}", api_key, login=login)
+    parts = urlsplit(find_base(endpoint))
+    base = urlunsplit(parts._replace(path=parts.path.removesuffix("/v1").rstrip("/")))
+    url = join(base, f"/v1{CHAT}")
+    return Route("ollama", model, f"ollama/{model}", without_query(base), url, api_key, login=login)
 
 
 def _split_login(endpoint: str) -> tuple[str, SecretStr]:
@@ -141,16 +139,9 @@ def _openai_route(
     other_model: str | None = None,
 ) -> Route:
     endpoint, login = _split_login(endpoint)
-    parts = urlsplit(endpoint)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError("LLM_ENDPOINT is not an http:// or https:// address.")
-    path = parts.path.rstrip("/")
-    for end in _ENDS:
-        path = path.removesuffix(end)
-    if not path and not parts.path.rstrip("/").endswith(_CHAT):
-        path = "/v1"
-    base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-    url = urlunsplit((parts.scheme, parts.netloc, path + _CHAT, parts.query, ""))
+    base = find_base(endpoint)
+    url = join(base, CHAT)
+    base = without_query(base)
     return Route(provider, model, litellm_model, base, url, api_key, other_model=other_model, login=login)
 
 

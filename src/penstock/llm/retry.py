@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.errors import LLMError, LLMRefusedError, LLMSetupError, LLMUnavailableError
 from penstock.llm.limiter import Limiter
+from penstock.llm.time_limits import running_clock
 from penstock.llm.transports.base import Answer, Failure, Kind, Send, Timeouts
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,10 @@ _ABSENT_SERVER_SECONDS = 10.0
 
 _MOST_UNREADABLE = 3
 """Answers that cannot be read before a call fails: each may be charged for."""
+_MOST_PROTOCOL_ERRORS = 2
+"""The same for a server that has never answered: it does not speak the protocol."""
+_LEAST_SECONDS = 1.0
+"""A request with less time is not sent."""
 
 
 async def send_with_retries(
@@ -34,9 +39,11 @@ async def send_with_retries(
     retries = rate_limits = unreadable = 0
     spent = 0.0
     given_up = 0
+    clock = running_clock()
     while True:
         permit = limiter.try_acquire() or await limiter.acquire()
         sent_at = limiter.clock()
+        began = clock.time()
         longest = timeouts.request if given_up else min(timeouts.request, limiter.longest_answer)
         try:
             answer = await send(request, min(longest, timeouts.call - spent))
@@ -44,16 +51,16 @@ async def send_with_retries(
             if answer.quotas:
                 tokens = (answer.input_tokens or 0) + (answer.output_tokens or 0)
                 limiter.on_quotas(permit, sent_at, answer.quotas, tokens)
-            return answer, retries
+            return answer, retries + answer.retries
         except Failure as failure:
             if failure.quotas:
                 limiter.on_quotas(permit, sent_at, failure.quotas)
             if failure.kind is Kind.REFUSED:
                 raise _to_refusal(failure, label) from failure
-            if failure.kind is Kind.SETUP or (failure.retry_after or 0.0) > timeouts.wait:
+            retries += 1 + failure.retries
+            unreadable += failure.kind in {Kind.UNREADABLE, Kind.PROTOCOL}
+            if _is_about_setup(failure, limiter, unreadable) or (failure.retry_after or 0.0) > timeouts.wait:
                 raise _to_setup_error(failure, label, timeouts.wait) from failure
-            retries += 1
-            unreadable += failure.kind is Kind.UNREADABLE
             if unreadable >= _MOST_UNREADABLE:
                 raise _to_unavailable(failure, label, retries) from failure
             if failure.kind is Kind.RATE_LIMITED:
@@ -65,14 +72,30 @@ async def send_with_retries(
                 limiter.on_error(sent_at, is_silent=is_silent)
                 given_up += is_silent and longest < timeouts.request
                 wait = max(failure.retry_after or 0.0, _back_off(retries - rate_limits))
-                spent += limiter.clock() - sent_at + wait
-                absent = failure.kind is Kind.UNREACHABLE and not limiter.answers
-                if spent >= (min(_ABSENT_SERVER_SECONDS, timeouts.call) if absent else timeouts.call):
+                took = clock.time() - began
+                spent += took + wait
+                if _is_too_late(failure, limiter, timeouts, spent, took):
                     raise _to_unavailable(failure, label, retries) from failure
             logger.debug("%s: %s; retrying in %.2f s", label, failure.text, wait)
         finally:
             limiter.release(permit)  # other calls can use the permit while this one waits
         await asyncio.sleep(wait)
+
+
+def _is_too_late(failure: Failure, limiter: Limiter, timeouts: Timeouts, spent: float, took: float) -> bool:
+    """Whether no time is left for a retry, after one request that ``took`` so long."""
+    if failure.kind is Kind.UNREACHABLE and not limiter.answers and spent >= _ABSENT_SERVER_SECONDS:
+        return True
+    # What has failed by taking long will not succeed in less time.
+    needed = min(max(took, _LEAST_SECONDS), timeouts.request)
+    return spent >= timeouts.call or spent + needed > timeouts.call
+
+
+def _is_about_setup(failure: Failure, limiter: Limiter, unreadable: int) -> bool:
+    """Whether no request would succeed: the provider says so, or has never sent anything that can be read."""
+    if failure.kind is Kind.PROTOCOL and not limiter.answers:
+        return unreadable >= _MOST_PROTOCOL_ERRORS
+    return failure.kind is Kind.SETUP
 
 
 def _back_off(number: int) -> float:
@@ -101,8 +124,11 @@ _SETUP_HINTS = {
 
 
 def _to_setup_error(failure: Failure, label: str, longest_wait: float) -> LLMSetupError:
-    message = f"{label} refused the request ({failure.text}){_SETUP_HINTS.get(failure.status or 0, '')}"
-    if failure.kind is not Kind.SETUP:
+    what = "cannot be asked" if failure.status is None else "refused the request"
+    message = f"{label} {what} ({failure.text}){_SETUP_HINTS.get(failure.status or 0, '')}"
+    if failure.kind is Kind.PROTOCOL:
+        message = f"{label} cannot be asked ({failure.text})"
+    elif failure.kind is not Kind.SETUP:
         message = (
             f"{label} asks to wait {failure.retry_after:.0f} s ({failure.text}), which is longer than "
             f"LLM_LONGEST_WAIT ({longest_wait:.0f} s); start again when it takes requests"

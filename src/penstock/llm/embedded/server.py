@@ -125,8 +125,8 @@ def _send_configuration(process: subprocess.Popen[bytes], configuration: dict[st
     """Send the child its configuration and read its answer; empty when it died or took too long."""
     if process.stdin is None or process.stdout is None:
         return {}
-    timer = threading.Timer(_START_SECONDS, process.kill)
-    timer.start()
+    started = threading.Event()
+    threading.Thread(target=_kill_late, args=(process, started), daemon=True).start()
     try:
         process.stdin.write(json.dumps(configuration).encode() + b"\n")
         process.stdin.flush()
@@ -134,10 +134,18 @@ def _send_configuration(process: subprocess.Popen[bytes], configuration: dict[st
     except BrokenPipeError:
         line = b""
     finally:
-        timer.cancel()
+        started.set()
         process.stdout.close()
     answer = json.loads(line or b"{}")
     return answer if isinstance(answer, dict) else {}
+
+
+def _kill_late(process: subprocess.Popen[bytes], started: threading.Event) -> None:
+    """Kill a process that does not start; the time in which our own process stood still does not count."""
+    for _ in range(int(_START_SECONDS)):
+        if started.wait(1.0):
+            return
+    process.kill()
 
 
 def _failure(answer: dict[str, str], log: IO[bytes], weights: Path) -> ConfigurationError:

@@ -26,6 +26,8 @@ class Answer(NamedTuple):
     thoughts: str = ""
     quotas: tuple[Quota, ...] = ()
     """What the provider said that it still accepts."""
+    retries: int = 0
+    """How often the transport itself sent the request again."""
 
 
 class Kind(Enum):
@@ -41,6 +43,8 @@ class Kind(Enum):
     """Retry."""
     UNREADABLE = "unreadable"
     """Retry a few times: the provider answered, and may charge for it, but the answer cannot be read."""
+    PROTOCOL = "protocol"
+    """Retry once or twice: what came is not HTTP, or an answer in a form that is not supported."""
     UNREACHABLE = "unreachable"
     """Retry: no connection could be made."""
 
@@ -49,7 +53,8 @@ class Kind(Enum):
 class Failure(Exception):  # noqa: N818  a result that stays inside this package, not an error for callers
     """Why a request got no answer; ``text`` and ``body`` must have been redacted.
 
-    ``retry_after`` is how many seconds the provider asks to wait.
+    ``retry_after`` is how many seconds the provider asks to wait, ``retries`` how often the transport itself
+    sent the request again.
     """
 
     kind: Kind
@@ -58,9 +63,17 @@ class Failure(Exception):  # noqa: N818  a result that stays inside this package
     body: str = ""
     retry_after: float | None = None
     quotas: tuple[Quota, ...] = ()
+    retries: int = 0
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the provider answered with success, so that it may charge for the request."""
+        if self.kind is Kind.UNREADABLE:
+            return True
+        return self.kind is Kind.PROTOCOL and self.status is not None and self.status < 300
 
 
 class Timeouts(NamedTuple):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
+
+import orjson
 
 LARGEST_ANSWER = 64 * 2**20
 """Bytes; a larger answer is refused."""
@@ -13,8 +16,14 @@ LARGEST_HEAD = 64 * 2**10
 """Bytes of status line and headers."""
 _HTTP_PORT, _HTTPS_PORT = 80, 443
 _SAFE_IN_PATH = "/%:@!$&'()*+,;=~-._"
-_GZIP_OR_DEFLATE = 47
-"""zlib's ``wbits`` for: detect the format."""
+_GZIP_OR_ZLIB, _RAW_DEFLATE = 47, -15
+"""zlib's ``wbits``."""
+_MOST_CODINGS = 3
+_MOST_MEMBERS = 1000
+CLOSED_AT_ONCE = 0.2
+"""Seconds: in less, no server has worked on a request."""
+LONGEST_CONNECT = 30.0
+"""Seconds in which a connection is made, TLS included."""
 
 
 class AddressError(ValueError):
@@ -29,6 +38,26 @@ class TooLargeAnswerError(BrokenConnectionError):
     """The answer is larger than ``LARGEST_ANSWER``."""
 
 
+class UnreadableAnswerError(BrokenConnectionError):
+    """What came is not HTTP/1.1, or an answer (with this ``status``) in a form that nobody here can read."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ClosedAtOnceError(BrokenConnectionError):
+    """The connection was closed at once, with nothing sent: the server has not begun to work."""
+
+
+class HandshakeError(BrokenConnectionError):
+    """The connection was closed during the TLS handshake."""
+
+
+class ConnectTimeoutError(TimeoutError):
+    """No connection could be made in time; the message says how long that was."""
+
+
 class Reply(NamedTuple):
     """An answer: names of headers are in lower case, the body is decompressed."""
 
@@ -37,20 +66,26 @@ class Reply(NamedTuple):
     body: bytes
 
 
+OnRetry = Callable[[], object]
+
+
 class HttpClient(Protocol):
     """Posts to one URL, any number of requests at once; belongs to one event loop.
 
     Redirects are not followed: one would send the API key to another server.
     """
 
-    host: str
-    """The server's name, for messages."""
+    address: Address
+    is_direct: bool
+    """Whether no proxy is between."""
 
-    async def post(self, body: bytes, seconds: float) -> Reply:
+    async def post(self, body: bytes, seconds: float, on_retry: OnRetry | None = None) -> Reply:
         """Post ``body`` and return the answer, whatever its status.
 
-        Raises TimeoutError after ``seconds``, BrokenConnectionError, and ssl.SSLError or another OSError when
-        no connection can be made.
+        A request on a kept connection that is closed at once is sent a second time, on a new one, within the
+        same time; ``on_retry`` is called before that. Once a status of 300 or more has come, the answer is
+        returned whatever becomes of its body. Raises TimeoutError after ``seconds``, BrokenConnectionError,
+        and ssl.SSLError or another OSError when no connection can be made.
         """
         ...
 
@@ -102,20 +137,92 @@ def check_header(name: str, value: str) -> str:
     return value
 
 
-def decompress(body: bytes, encoding: str | None) -> bytes:
+def describe_os_error(error: OSError) -> str:
+    """What happened, also for the errors that event loops raise without a word."""
+    if text := str(error):
+        return text
+    if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
+        return "the server closed the connection"
+    return type(error).__name__
+
+
+def during_handshake(error: OSError) -> OSError:
+    """``error``, or the HandshakeError that it means while a TLS connection is made."""
+    is_closed = isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError)
+    if is_closed or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return HandshakeError("the server closed the connection during the TLS handshake")
+    return error
+
+
+def decode_body(status: int, body: bytes, encoding: str | None) -> bytes:
+    """A body without its ``Content-Encoding``; of an error, whose status counts, what can be read of it.
+
+    Raises UnreadableAnswerError and TooLargeAnswerError.
+    """
+    try:
+        return body if encoding is None else decompress(body, encoding, status)
+    except BrokenConnectionError as error:
+        if status < 300:
+            raise
+        return f"({error})".encode()
+
+
+def decompress(body: bytes, encoding: str, status: int | None = None) -> bytes:
     """A body without its ``Content-Encoding``: some gateways compress although ``identity`` was requested.
 
-    Raises BrokenConnectionError for what cannot be decompressed.
+    JSON that is not compressed is returned as it is, whatever the encoding says. Raises UnreadableAnswerError
+    and TooLargeAnswerError.
     """
-    if encoding is None or encoding.lower() in {"identity", ""}:
-        return body
-    if encoding.lower() not in {"gzip", "x-gzip", "deflate"}:
-        raise BrokenConnectionError(f"the answer has the unknown encoding {encoding}")
-    decompressor = zlib.decompressobj(_GZIP_OR_DEFLATE)
+    codings = [coding for part in encoding.lower().split(",") if (coding := part.strip())]
+    plain = body
     try:
-        plain = decompressor.decompress(body, LARGEST_ANSWER)
-    except zlib.error as error:
-        raise BrokenConnectionError(f"the answer cannot be decompressed: {error}") from error
-    if decompressor.unconsumed_tail:
-        raise TooLargeAnswerError("the decompressed answer is too large")
+        for coding in reversed(codings[-_MOST_CODINGS - 1 :]):
+            if coding in {"gzip", "x-gzip", "deflate"}:
+                plain = _inflate(plain, may_be_raw=coding == "deflate")
+            elif coding != "identity":
+                raise ValueError(f"the answer is encoded as {coding[:40]}, which was not requested")
+        if len(codings) > _MOST_CODINGS:
+            raise ValueError(f"the answer is encoded {len(codings)} times")
+    except (zlib.error, ValueError) as error:
+        if _is_json(body):
+            return body
+        message = str(error) if isinstance(error, ValueError) else f"the answer is not {coding}: {error}"
+        hint = "turn compression off at the server or its proxy"
+        raise UnreadableAnswerError(f"{message}; {hint}", status) from error
     return plain
+
+
+def _inflate(body: bytes, *, may_be_raw: bool) -> bytes:
+    """A body of gzip (in any number of members), zlib or raw deflate, decompressed."""
+    try:
+        return _inflate_as(_GZIP_OR_ZLIB, body)
+    except zlib.error:
+        if not may_be_raw:
+            raise
+    return _inflate_as(_RAW_DEFLATE, body)
+
+
+def _inflate_as(wbits: int, body: bytes) -> bytes:
+    parts: list[bytes] = []
+    left = LARGEST_ANSWER
+    for _ in range(_MOST_MEMBERS):
+        decompressor = zlib.decompressobj(wbits)
+        part = decompressor.decompress(body, left + 1)
+        parts.append(part)
+        left -= len(part)
+        if left < 0:
+            raise TooLargeAnswerError("the decompressed answer is too large")
+        if not decompressor.eof:
+            raise zlib.error("its end is missing")
+        body = decompressor.unused_data
+        if not body.startswith(b"\x1f\x8b"):  # the end, or padding
+            return b"".join(parts)
+    raise TooLargeAnswerError("the compressed answer has too many parts")
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True

@@ -14,23 +14,32 @@ from typing import Any, cast
 
 import httptools
 
+from penstock.llm.time_limits import TimeLimit, running_clock, time_limit
 from penstock.llm.transports.http_client import (
+    CLOSED_AT_ONCE,
     LARGEST_ANSWER,
     LARGEST_HEAD,
+    LONGEST_CONNECT,
     BrokenConnectionError,
+    ClosedAtOnceError,
+    ConnectTimeoutError,
+    OnRetry,
     Reply,
     TooLargeAnswerError,
+    UnreadableAnswerError,
     check_header,
-    decompress,
+    decode_body,
+    describe_os_error,
+    during_handshake,
     parse_address,
 )
 
 _SLICE = 2**18
 _LONGEST_IDLE = 60.0
 """Seconds; servers and routers drop older connections, some without a word."""
-_SOON = 1.0
-"""A kept connection that the server had closed ends within these seconds of a request."""
+_SOON = CLOSED_AT_ONCE
 _MOST_HANDSHAKES = 8
+_SHOWN = 40
 
 
 class HttpPool:
@@ -39,38 +48,46 @@ class HttpPool:
     ``tls_context`` is for https:// URLs. Raises AddressError when the URL or a header cannot be used.
     """
 
+    is_direct = True
+
     def __init__(
         self, url: str, headers: Mapping[str, str], tls_context: ssl.SSLContext | None = None
     ) -> None:
-        address = parse_address(url)
-        self.host = address.host
-        self._port = address.port
-        self._tls = address.tls
+        self.address = parse_address(url)
         self._tls_context = tls_context
         self._handshakes = asyncio.Semaphore(_MOST_HANDSHAKES)
-        lines = {"Host": address.authority, **headers, "Accept-Encoding": "identity"}
+        lines = {"Host": self.address.authority, **headers, "Accept-Encoding": "identity"}
         head = "".join(f"{name}: {check_header(name, value)}\r\n" for name, value in lines.items())
-        self._head = f"POST {address.target} HTTP/1.1\r\n{head}Content-Length: ".encode("latin-1")
+        self._head = f"POST {self.address.target} HTTP/1.1\r\n{head}Content-Length: ".encode("latin-1")
         self._idle: dict[_Connection, None] = {}
         self._open: set[_Connection] = set()
 
-    async def post(self, body: bytes, seconds: float) -> Reply:
+    async def post(self, body: bytes, seconds: float, on_retry: OnRetry | None = None) -> Reply:
         """Post ``body`` and return the answer."""
         head = b"%b%d\r\n\r\n" % (self._head, len(body))
         request: list[bytes | memoryview] = [head + body]
         if len(body) >= _SLICE:
             request = [head, *_slices(body)]
+        clock = running_clock()
+        ends_at = clock.time() + seconds
+        if (connection := self._take_idle()) is not None:
+            try:
+                return await connection.request(request, seconds)
+            except ClosedAtOnceError:
+                if on_retry is not None:
+                    on_retry()
+        connection = await self._connect(min(ends_at - clock.time(), LONGEST_CONNECT))
+        return await connection.request(request, ends_at - clock.time())
+
+    def _take_idle(self) -> _Connection | None:
+        """The connection that was used last, if it can be used again."""
         while self._idle:
             connection, _ = self._idle.popitem()
-            if connection.idle_seconds > _LONGEST_IDLE:
+            if connection.unused_seconds > _LONGEST_IDLE:
                 self._close_idle(connection)
-                break
-            reply = await connection.request(request, seconds, kept=True)
-            if reply is not None:
-                return reply
-        async with asyncio.timeout(seconds):
-            connection = await self._connect()
-        return cast("Reply", await connection.request(request, seconds, kept=False))
+            elif connection.is_open:
+                return connection
+        return None
 
     def _close_idle(self, latest: _Connection) -> None:
         """Close all idle connections: the one that was used last has been idle for too long."""
@@ -84,17 +101,23 @@ class HttpPool:
         for connection in list(self._open):
             connection.close()
 
-    async def _connect(self) -> _Connection:
-        if not self._tls:
-            return await self._open_connection(None)
-        if self._tls_context is None:
-            self._tls_context = ssl.create_default_context()
-        async with self._handshakes:  # each takes milliseconds of CPU time, in which nothing else runs
-            return await self._open_connection(self._tls_context)
+    async def _connect(self, seconds: float) -> _Connection:
+        try:
+            async with time_limit(seconds):
+                if not self.address.tls:
+                    return await self._open_connection(None)
+                if self._tls_context is None:
+                    self._tls_context = ssl.create_default_context()
+                async with self._handshakes:  # each holds the event loop for milliseconds
+                    return await self._open_connection(self._tls_context)
+        except TimeoutError as error:
+            raise ConnectTimeoutError(f"no connection within {seconds:.3g} s") from error
+        except OSError as error:
+            raise (during_handshake(error) if self.address.tls else error) from error
 
     async def _open_connection(self, tls: ssl.SSLContext | None) -> _Connection:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: _Connection(self._idle, self._open), self.host, self._port, ssl=tls
+            lambda: _Connection(self._idle, self._open), self.address.host, self.address.port, ssl=tls
         )
         return connection
 
@@ -107,9 +130,8 @@ class _Connection(asyncio.Protocol):
         self._open_connections = open_connections
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._reply: asyncio.Future[Reply | None] | None = None
+        self._reply: asyncio.Future[Reply] | None = None
         """Set while a request is in flight."""
-        self._kept = False
         self._used_at = self._loop.time()
         """When its latest request was sent or answered."""
         self._writable = asyncio.Event()
@@ -124,41 +146,38 @@ class _Connection(asyncio.Protocol):
         self._in_body = False
 
     @property
-    def idle_seconds(self) -> float:
-        """How long it has not been used."""
+    def is_open(self) -> bool:
+        """Whether a request can be sent on it."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def unused_seconds(self) -> float:
+        """The time since its latest request was sent or answered."""
         return self._loop.time() - self._used_at
 
-    async def request(
-        self, request: Sequence[bytes | memoryview], seconds: float, *, kept: bool
-    ) -> Reply | None:
-        """Send a request, in pieces, and wait for the answer.
-
-        None when a ``kept`` connection turns out to be closed, so that another one can be used.
-        """
+    async def request(self, request: Sequence[bytes | memoryview], seconds: float) -> Reply:
+        """Send a request, in pieces, and wait for the answer."""
         transport = self._transport
         if transport is None or transport.is_closing():
-            if kept:
-                return None
-            raise BrokenConnectionError("the server closed the connection at once")
+            raise ClosedAtOnceError("the server closed the connection without an answer")
         self._reset()
-        self._kept = kept
         self._used_at = self._loop.time()
         self._reply = reply = self._loop.create_future()
-        timer = self._loop.call_later(seconds, self._time_out)
+        limit = TimeLimit(seconds, self._time_out)
         try:
             for piece in request:
                 transport.write(piece)
                 if not self._writable.is_set():
                     await self._drain(reply)
-            result: Reply | None = await reply
-            return result
+            answer: Reply = await reply
+            return answer
         except asyncio.CancelledError:
             self.close()
             raise
         finally:
-            timer.cancel()
+            limit.cancel()
 
-    async def _drain(self, reply: asyncio.Future[Reply | None]) -> None:
+    async def _drain(self, reply: asyncio.Future[Reply]) -> None:
         """Wait until more can be written, or the request has ended."""
         writable = asyncio.ensure_future(self._writable.wait())
         either: set[asyncio.Future[Any]] = {writable, reply}
@@ -184,6 +203,10 @@ class _Connection(asyncio.Protocol):
         self._fail(TimeoutError())
 
     def _fail(self, error: Exception) -> None:
+        """End the request with ``error``, or with the error status that has come."""
+        if self._reply is not None and self._in_body and self._parser.get_status_code() >= 300:
+            self._finish(keep=False)
+            return
         reply, self._reply = self._reply, None
         if reply is not None and not reply.done():
             reply.set_exception(error)
@@ -205,28 +228,34 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._finish(keep=False)
         except httptools.HttpParserError as error:
-            self._fail(BrokenConnectionError(f"the answer is not HTTP: {error}"))
-            return
+            shown = f"; it begins with {ascii(data[:_SHOWN])[2:-1]}" if self._size == len(data) else ""
+            message = f"what the server sends is not HTTP/1.1 ({error}){shown}"
+            status = self._parser.get_status_code() if self._in_body else None
+            self._fail(UnreadableAnswerError(message, status))
         if self._reply is not None and not self._in_body and self._size > LARGEST_HEAD:
-            self._fail(BrokenConnectionError("the headers of the answer are too large"))
+            message = f"the headers of the answer are larger than {LARGEST_HEAD >> 10} KB"
+            self._fail(UnreadableAnswerError(message))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop when the connection is closed."""
         self._transport = None
         self._open_connections.discard(self)
         self._idle.pop(self, None)
-        reply = self._reply
-        if reply is None or reply.done():
+        if self._reply is None:
             return
         measured = "content-length" in self._headers or "transfer-encoding" in self._headers
         if self._in_body and exc is None and not measured:
             self._finish(keep=False)  # a body without a length ends with the connection
-        elif self._kept and not self._size and self.idle_seconds < _SOON:
-            reply.set_result(None)
+        elif isinstance(exc, ssl.SSLError) and not self._size:
+            self._fail(exc)
+        elif not self._size and self.unused_seconds < _SOON:
+            self._fail(ClosedAtOnceError("the server closed the connection without an answer"))
         else:
-            reason = str(exc) if exc else "the server closed it before the answer was complete"
-            reply.set_exception(BrokenConnectionError(reason))
+            reason = describe_os_error(exc) if isinstance(exc, OSError) else str(exc or "")
+            self._fail(BrokenConnectionError(reason or "it was closed before the answer was complete"))
 
     def on_message_begin(self) -> None:
         """Called by the parser; a second answer may belong to another request."""
@@ -234,8 +263,9 @@ class _Connection(asyncio.Protocol):
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser for each header."""
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        """Called by the parser for each header, and for the trailers after a body."""
+        if not self._in_body:
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Called by the parser before the body."""
@@ -265,7 +295,8 @@ class _Connection(asyncio.Protocol):
         if reply is None or reply.done():
             return
         try:
-            reply.set_result(Reply(status, headers, decompress(body, headers.get("content-encoding"))))
+            content = decode_body(status, body, headers.get("content-encoding"))
+            reply.set_result(Reply(status, headers, content))
         except BrokenConnectionError as error:
             reply.set_exception(error)
 

@@ -7,11 +7,15 @@ the protocol and does nothing else: no retries of its own, no price list from th
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import re
+import ssl
+import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -19,10 +23,15 @@ from typing import Any
 
 from penstock.errors import LLMClientError, LLMSetupError
 from penstock.llm.providers import Route
+from penstock.llm.time_limits import time_limit
 from penstock.llm.transports.base import Answer, Failure, Kind
-from penstock.llm.transports.completion_body import MALFORMED, describe_body, read_answer
-from penstock.llm.transports.error_responses import LONGEST_BODY, failure_from_status
+from penstock.llm.transports.completion_body import MALFORMED, load_body, read_answer
+from penstock.llm.transports.error_responses import LONGEST_BODY, failure_from_body, failure_from_status
+from penstock.llm.transports.http_client import HandshakeError, describe_os_error, during_handshake
+from penstock.llm.transports.litellm_http import Exchange, prepare_clients, watch_exchange
+from penstock.llm.transports.quota_headers import read_quotas
 from penstock.llm.transports.refusals import is_about_setup
+from penstock.llm.transports.tls import describe_tls_error, speaks_tls
 from penstock.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -31,13 +40,13 @@ _import_lock = Lock()
 _ERROR_NAMES = re.compile(r"\A(?:litellm\.)?(?:\w+(?:Error|Exception)(?:: | - ))+")
 """What litellm writes before a provider's own message."""
 _UNREACHABLE_ERRORS = ("ConnectError", "ClientConnectorError")
+_NOT_HTTP_ERRORS = ("RemoteProtocolError", "BadHttpMessage", "DecodingError")
+_CLOSED = re.compile(r"(?i)disconnected|closed")
 _NETWORK_ERRORS = ("TransportError", "ClientConnectionError", "ClientPayloadError", "TimeoutError", "OSError")
-_ANSWERED_ERRORS = ("HTTPStatusError", "APIStatusError", "BaseLLMException")
-"""What client libraries raise for an answer with an error status."""
 _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)
-_UNREADABLE = re.compile(
-    r"(?i)unable to (?:get|parse|decode) json|invalid response object|expecting value: line|no 'choices'"
-)
+_OWN_LIMIT = 600.0
+"""Seconds by which litellm's own limit is longer than ours, which leaves out standstills of the process."""
+_LONGEST_TEXT = 500
 _OTHER_CREDENTIALS = frozenset(
     {"bedrock", "sagemaker", "sagemaker_chat", "vertex_ai", "vertex_ai_beta", "oci", "watsonx"}
 )
@@ -46,6 +55,7 @@ _OFFLINE_VARIABLES = (
     "LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "LITELLM_OFFLINE_MODE",
 )  # fmt: skip
 _MOST_CAUSES = 10
+_SWITCH_INTERVAL = 0.0005
 
 
 class LiteLLMTransport:
@@ -55,6 +65,7 @@ class LiteLLMTransport:
         self._provider = route.provider
         self._secret = route.api_key.get_secret_value().strip()
         self._litellm: Any = None
+        self._has_replied = False
         self._fixed: dict[str, Any] = {"model": route.litellm_model, "num_retries": 0, "max_retries": 0}
         if route.api_base:
             self._fixed["api_base"] = route.api_base
@@ -73,20 +84,29 @@ class LiteLLMTransport:
         if "response_format" in request and not self._takes_format(request["response_format"]):
             # litellm would leave it out without a word.
             raise Failure(Kind.REFUSED, f"{self._provider} takes no response_format", 400, "response_format")
+        with watch_exchange() as exchange:
+            try:
+                async with time_limit(seconds):
+                    response = await self._litellm.acompletion(
+                        **{**request, **self._fixed}, timeout=seconds + _OWN_LIMIT, drop_params=True
+                    )
+            except TimeoutError as error:
+                raise Failure(Kind.TRANSIENT, f"no answer within {seconds:.3g} s") from error
+            except (
+                Exception
+            ) as error:  # litellm, a provider's SDK and an HTTP client raise errors of their own
+                if (answer := _find_answer(exchange)) is not None:
+                    return answer
+                raise await self._to_failure(error, exchange) from error
+        self._has_replied = True
         try:
-            async with asyncio.timeout(seconds):
-                response = await self._litellm.acompletion(
-                    **{**request, **self._fixed}, timeout=seconds, drop_params=True
-                )
-        except TimeoutError as error:
-            raise Failure(Kind.TRANSIENT, f"no answer within {seconds:g} s") from error
-        except Exception as error:  # litellm, a provider's SDK and an HTTP client raise errors of their own
-            raise self._to_failure(error) from error
-        try:
-            return read_answer(response.model_dump())
+            answer = read_answer(response.model_dump())
         except MALFORMED as error:
-            text = redact(str(response), self._secret)
-            raise Failure(Kind.UNREADABLE, describe_body(text), 200, text[:LONGEST_BODY]) from error
+            text = redact(exchange.body or str(response), self._secret)
+            raise failure_from_body(text, 200, exchange.headers) from error
+        if not answer.text and (failure := self._read_exchange(exchange)) is not None:
+            raise failure  # some translations make an empty answer of an error
+        return answer._replace(quotas=read_quotas(exchange.headers))
 
     def _prepare(self) -> Any:
         """litellm, imported; raises LLMSetupError when the provider's credentials are missing."""
@@ -113,45 +133,98 @@ class LiteLLMTransport:
             return True
         return "response_format" in supported
 
-    def _to_failure(self, error: Exception) -> Failure:
-        text = redact(str(getattr(error, "message", "") or error), self._secret)
+    async def _to_failure(self, error: Exception, exchange: Exchange) -> Failure:
+        text = _shorten(redact(str(getattr(error, "message", "") or error), self._secret))
         missing = _find_cause(error, "ImportError")
         if missing is not None or "No module named" in text:
             raise LLMSetupError(
                 f"{self._provider} needs a package that is not installed: {missing or text}"
             ) from error
-        response = getattr(error, "response", None)
-        headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
-        body = text
-        with suppress(Exception):  # litellm invents responses that have no readable body
-            body = redact(response.text, self._secret) or text  # type: ignore[union-attr]  # checked by trying
-        text, body = _shorten(text), _shorten(body)
-        status = getattr(error, "status_code", None)
-        kind = _find_kind(error, text)
-        if kind is Kind.UNREADABLE:
-            text = describe_body(text)
-        if kind is not None:
-            return Failure(kind, text[:500], None, body[:LONGEST_BODY])
-        status = status if isinstance(status, int) and status >= 400 else None
-        if status and any(_find_cause(error, name) for name in _ANSWERED_ERRORS):
-            return failure_from_status(status, body, headers)
-        if is_about_setup(0, body.lower()):
-            return Failure(Kind.SETUP, text[:500], status, body[:LONGEST_BODY])
+        if (failure := self._read_exchange(exchange)) is not None:
+            return failure
+        if (failure := _network_failure(error)) is not None:
+            failure.text = redact(failure.text, self._secret)[:_LONGEST_TEXT]
+            if failure.kind is Kind.TRANSIENT and not self._has_replied and await _is_tls_port(exchange.url):
+                failure = Failure(Kind.SETUP, "it speaks TLS; write https:// in LLM_ENDPOINT")
+            return failure
+        if is_about_setup(0, text.lower()):
+            return Failure(Kind.SETUP, text[:_LONGEST_TEXT], None, text[:LONGEST_BODY])
+        if exchange.response is not None and not _is_json(exchange.body):
+            body = redact(exchange.body, self._secret)
+            return failure_from_body(body, exchange.response.status_code)
         _raise_bug(error)
-        if status and type(error).__name__ != "APIConnectionError":
-            return failure_from_status(status, body, headers)
-        return Failure(Kind.TRANSIENT, text[:500], None, body[:LONGEST_BODY])
+        status = getattr(error, "status_code", None)
+        if isinstance(status, int) and status >= 400 and type(error).__name__ != "APIConnectionError":
+            return failure_from_status(status, text, _headers_of(error))
+        return Failure(Kind.TRANSIENT, text[:_LONGEST_TEXT], None, text[:LONGEST_BODY])
+
+    def _read_exchange(self, exchange: Exchange) -> Failure | None:
+        """The failure that the provider's answer stands for; None when it is none, or no answer came."""
+        if exchange.response is None:
+            return None
+        status, body = exchange.response.status_code, redact(exchange.body, self._secret)
+        if not 200 <= status < 300:
+            return failure_from_status(status, body, exchange.headers)
+        failure = failure_from_body(body, status, exchange.headers)
+        return None if failure.kind is Kind.UNREADABLE else failure
 
 
-def _find_kind(error: Exception, text: str) -> Kind | None:
-    """What the network did, or that the answer could not be read; None when it was neither."""
+def _find_answer(exchange: Exchange) -> Answer | None:
+    """The answer that litellm could not read, where it has OpenAI's form."""
+    if exchange.response is None or not 200 <= exchange.response.status_code < 300:
+        return None
+    try:
+        return read_answer(load_body(exchange.body.encode()))._replace(quotas=read_quotas(exchange.headers))
+    except MALFORMED:
+        return None
+
+
+def _network_failure(error: Exception) -> Failure | None:
+    """What the network did; None when it did nothing wrong."""
+    said = _describe_root(error)
+    root = _find_root(error)
+    refused = root if isinstance(root, ssl.SSLError) else _find_cause(error, "SSLError")
+    if isinstance(refused, ssl.SSLError):
+        closed = isinstance(during_handshake(refused), HandshakeError)
+        kind = Kind.PROTOCOL if closed else Kind.SETUP
+        return Failure(kind, f"no connection: {describe_tls_error(refused)}")
+    if any(_find_cause(error, name) for name in _NOT_HTTP_ERRORS) and not _CLOSED.search(said):
+        hint = "check the host and the port in LLM_ENDPOINT"
+        return Failure(Kind.PROTOCOL, f"what the server sends is not HTTP/1.1 ({said}); {hint}")
     if any(_find_cause(error, name) for name in _UNREACHABLE_ERRORS):
-        return Kind.SETUP if _find_cause(error, "SSLError") else Kind.UNREACHABLE
+        return Failure(Kind.UNREACHABLE, f"no connection: {said}")
     if any(_find_cause(error, name) for name in _NETWORK_ERRORS):
-        return Kind.TRANSIENT
-    if _find_cause(error, "JSONDecodeError") or _UNREADABLE.search(text):
-        return Kind.UNREADABLE
+        return Failure(Kind.TRANSIENT, f"the connection broke: {said}")
     return None
+
+
+def _describe_root(error: Exception) -> str:
+    """The words of the first error of a chain that has any."""
+    root = _find_root(error)
+    if isinstance(root, OSError):
+        return describe_os_error(root)
+    said = str(getattr(root, "message", "") or root) or str(error)
+    return " ".join(_shorten(said).replace("^", "").split()) or type(root).__name__
+
+
+async def _is_tls_port(url: Any) -> bool:
+    """Whether a server that was asked over http:// speaks TLS."""
+    if url is None or url.scheme != "http":
+        return False
+    return await speaks_tls(url.host, url.port or 80)
+
+
+def _headers_of(error: Exception) -> Mapping[str, str]:
+    response = getattr(error, "response", None)
+    headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
+    return {str(name).lower(): str(value) for name, value in headers.items()}
+
+
+def _is_json(body: str) -> bool:
+    """Whether a body is a JSON object, as every provider's answers are."""
+    with suppress(ValueError):
+        return isinstance(load_body(body.encode()), dict)
+    return False
 
 
 def _raise_bug(error: Exception) -> None:
@@ -174,14 +247,34 @@ async def close_clients() -> None:
 
 @lru_cache(maxsize=1)
 def _import_litellm() -> Any:
-    with _import_lock:
+    with _import_lock, _quiet_import():
         for name in _OFFLINE_VARIABLES:
             os.environ[name] = "True"  # litellm reads these while it is imported and has no other switch
         import litellm
+
+        prepare_clients()
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.drop_params = True
     return litellm
+
+
+@contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Import much code in a thread without holding up the event loop in another one.
+
+    Each pass of the garbage collector over a million new objects would hold it for up to two seconds.
+    """
+    collects, interval = gc.isenabled(), sys.getswitchinterval()
+    gc.disable()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.freeze()  # modules stay until the process ends
+        if collects:
+            gc.enable()
 
 
 def _find_cause(error: BaseException | None, name: str) -> BaseException | None:
@@ -214,4 +307,5 @@ def _find_place(error: BaseException) -> str:
 
 def _shorten(text: str) -> str:
     """A message without litellm's names of errors before it, and without a traceback after it."""
-    return _ERROR_NAMES.sub("", text).partition("Traceback (most recent call last)")[0].strip()
+    text = _ERROR_NAMES.sub("", text).partition("Traceback (most recent call last)")[0]
+    return text.partition("Handle with `litellm")[0].strip()

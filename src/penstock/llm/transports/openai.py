@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import ssl
+import asyncio
 from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urljoin
 
 import orjson
 
 from penstock.errors import BadInputError, ConfigurationError
 from penstock.llm.providers import Route
-from penstock.llm.transports.base import Answer, Failure, Kind
-from penstock.llm.transports.completion_body import MALFORMED, describe_body, read_answer
-from penstock.llm.transports.error_responses import (
-    LONGEST_BODY,
-    failure_from_status,
-    failure_under_good_status,
-    is_error,
-    read_error,
-)
-from penstock.llm.transports.http_client import (
-    LARGEST_ANSWER,
-    AddressError,
-    BrokenConnectionError,
-    HttpClient,
-    TooLargeAnswerError,
-)
+from penstock.llm.time_limits import running_clock
+from penstock.llm.transports.base import Answer
+from penstock.llm.transports.broken_connections import failure_from_error
+from penstock.llm.transports.completion_body import MALFORMED, load_body, read_answer
+from penstock.llm.transports.error_responses import failure_from_body, failure_from_status
+from penstock.llm.transports.http_client import AddressError, HttpClient, Reply
 from penstock.llm.transports.http_pool import HttpPool
 from penstock.llm.transports.proxy import describe_way, find_proxy
 from penstock.llm.transports.quota_headers import read_quotas
 from penstock.llm.transports.refusals import find_unsupported, is_about_model
-from penstock.llm.transports.tls import tls_context
+from penstock.llm.transports.tls import speaks_tls, tls_context
 from penstock.redaction import redact, register_secrets
 from penstock.settings import Settings
 
+_LONGEST_ERROR = 2**18
+"""Bytes of an error answer that are read."""
 _OPTIONAL = {"temperature", "max_tokens", "max_completion_tokens"}
 """Parameters that a request can do without."""
 
@@ -50,7 +45,10 @@ class OpenAITransport:
     ) -> None:
         self.client = client
         self._secret = secret
-        self._way = f" {way}" if way else ""
+        self._way = way
+        self._has_replied = False
+        """Whether the server has ever answered anything."""
+        self._probe: asyncio.Future[bool] | None = None
         self._model: str | None = None
         """The name by which the server turned out to know the model, when it is another one."""
         self._other_model = other_model
@@ -62,35 +60,63 @@ class OpenAITransport:
         await self.client.close()
 
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
-        """Send once; raises Failure."""
-        try:
+        """Send once, or again in the form that a refusal asks for; raises Failure."""
+        clock = running_clock()
+        ends_at = clock.time() + seconds
+        left = seconds
+        while True:
             sent = self._translate(request)
-            body = orjson.dumps(sent)
-        except orjson.JSONEncodeError as error:
-            raise BadInputError(f"A request to a model can hold plain data only: {error}") from error
-        try:
-            reply = await self.client.post(body, seconds)
-        except OSError as error:
-            raise self._to_failure(error, seconds) from error
-        if 200 <= reply.status < 300:
-            answer = self._read_answer(reply.body)
-            quotas = read_quotas(reply.headers)
-            return answer._replace(quotas=quotas) if quotas else answer
-        text = redact(reply.body.decode("utf-8", "replace"), self._secret)
-        if self._learn_dialect(text, sent) or self._learn_name(reply.status, text, sent):
-            return await self.send(request, seconds)
-        raise failure_from_status(reply.status, text, reply.headers)
+            try:
+                body = orjson.dumps(sent)
+            except orjson.JSONEncodeError as error:
+                raise BadInputError(f"A request to a model can hold plain data only: {error}") from error
+            reply, retries = await self._post(body, left)
+            if 200 <= reply.status < 300:
+                return self._read_answer(reply, retries)
+            text = redact(reply.body[:_LONGEST_ERROR].decode("utf-8", "replace"), self._secret)
+            learnt = self._learn_dialect(text, sent) or self._learn_name(reply.status, text, sent)
+            left = ends_at - clock.time()
+            if not learnt or left <= 0.0:
+                failure = failure_from_status(reply.status, text, self._resolve_location(reply.headers))
+                failure.retries = retries
+                raise failure
 
-    def _to_failure(self, error: OSError, seconds: float) -> Failure:
-        """The failure that an error of the HTTP client stands for."""
-        if isinstance(error, TimeoutError):
-            return Failure(Kind.TRANSIENT, f"no answer within {seconds:g} s")
-        if isinstance(error, TooLargeAnswerError):
-            return Failure(Kind.REFUSED, f"the answer is larger than {LARGEST_ANSWER >> 20} MB")
-        if isinstance(error, BrokenConnectionError):
-            return Failure(Kind.TRANSIENT, redact(f"the connection broke: {error}", self._secret))
-        kind = Kind.SETUP if isinstance(error, ssl.SSLError) else Kind.UNREACHABLE
-        return Failure(kind, redact(f"no connection to {self.client.host}{self._way}: {error}", self._secret))
+    async def _post(self, body: bytes, seconds: float) -> tuple[Reply, int]:
+        """The answer, and how often the request was sent again; raises Failure."""
+        retries = 0
+
+        def count() -> None:
+            nonlocal retries
+            retries += 1
+
+        try:
+            reply = await self.client.post(body, seconds, count)
+        except OSError as error:
+            probe = None if self._has_replied else self._speaks_tls
+            failure = await failure_from_error(
+                error, self.client, seconds=seconds, way=self._way, probe=probe
+            )
+            failure.text = redact(failure.text, self._secret)
+            failure.retries = retries
+            raise failure from error
+        self._has_replied = True
+        return reply, retries
+
+    async def _speaks_tls(self) -> bool:
+        """Whether the server speaks TLS; it is asked once."""
+        if self._probe is None:
+            address = self.client.address
+            self._probe = asyncio.ensure_future(speaks_tls(address.host, address.port))
+        return self.client.is_direct and await asyncio.shield(self._probe)
+
+    def _resolve_location(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Headers whose ``Location`` is a whole address."""
+        location = headers.get("location")
+        if not location:
+            return headers
+        with suppress(ValueError):
+            location = urljoin(self.client.address.url, location)
+        return {**headers, "location": location}
 
     def _learn_dialect(self, refusal: str, sent: dict[str, Any]) -> bool:
         """Whether a refusal says which parameter to rename or leave out, as those of reasoning models do."""
@@ -122,15 +148,16 @@ class OpenAITransport:
             request = {name: value for name, value in renamed if name is not None}
         return request if self._model is None else {**request, "model": self._model}
 
-    def _read_answer(self, raw: bytes) -> Answer:
+    def _read_answer(self, reply: Reply, retries: int) -> Answer:
         try:
-            return read_answer(orjson.loads(raw))
+            answer = read_answer(load_body(reply.body))
         except MALFORMED as error:
-            text = redact(raw[:LONGEST_BODY].decode("utf-8", "replace"), self._secret)
-            # Some gateways send errors under status 200.
-            if (details := read_error(text)) and is_error(details, text):
-                raise failure_under_good_status(details, text) from error
-            raise Failure(Kind.UNREADABLE, describe_body(text), 200, text) from error
+            text = redact(reply.body[:_LONGEST_ERROR].decode("utf-8", "replace"), self._secret)
+            failure = failure_from_body(text, reply.status, reply.headers)
+            failure.retries = retries
+            raise failure from error
+        quotas = read_quotas(reply.headers)
+        return answer._replace(quotas=quotas, retries=retries) if quotas or retries else answer
 
 
 def open_openai_transport(route: Route, settings: Settings) -> OpenAITransport:

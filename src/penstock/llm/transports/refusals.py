@@ -17,8 +17,14 @@ _KEY = re.compile(
     r"|api[ _-]?key\b.{0,40}\b(?:not valid|invalid|missing|expired|not found|required|incorrect)"
     r"|unauthori[sz]ed|authentication[ _](?:error|failed|fails)|no (?:auth )?credentials"
 )
+_TLS = re.compile(
+    r"plain http request was sent to (?:an )?https|http request to an https server"
+    r"|speaking plain http to an ssl|requires? tls|use the https scheme"
+)
+_NEVER = frozenset({401, 402, 405, 407, 501, 505, 511})
+"""Statuses that say that the server takes no such requests, whatever they are about."""
 _MODEL = re.compile(
-    r"model[ _]not[ _]found|invalid model name|(?:unknown|no such|unsupported) model\b"
+    r"model[ _]not[ _]found|invalid model name|invalid[ _]model\b|(?:unknown|no such|unsupported) model\b"
     r"|\bmodel\b.{0,200}\b(?:does not exist|not exist|not found|is not available|was not found"
     r"|not a valid model)"
 )
@@ -79,7 +85,7 @@ def is_about_setup(status: int, words: str) -> bool:
     """Whether a refusal, no 429, would meet every request; ``words`` is its body in lower case."""
     if is_about_format(words):
         return False
-    if status in {401, 402, 405, 407} or 300 <= status < 400:
+    if status in _NEVER or 100 <= status < 200 or 300 <= status < 400 or is_about_tls(words):
         return True
     if status == 403:
         return not _MODERATION.search(words)
@@ -88,6 +94,11 @@ def is_about_setup(status: int, words: str) -> bool:
     if _SPENT.search(words) or _KEY.search(words):
         return True
     return status < 500 and bool(_MODEL.search(words))
+
+
+def is_about_tls(words: str) -> bool:
+    """Whether a refusal says that the port expects TLS; ``words`` is its body in lower case."""
+    return bool(_TLS.search(words))
 
 
 def is_about_model(status: int, words: str) -> bool:
