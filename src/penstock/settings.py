@@ -5,6 +5,7 @@ Every variable can also be set in a file ``.env`` in the working directory; the 
 
 from __future__ import annotations
 
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -123,8 +124,27 @@ class Settings(BaseSettings):
     def model_line(self) -> str:
         """One line that says which model answers, and where it is set."""
         if self.model_configured:
+            prefix, slash, _ = self.llm_model.partition("/")
+            if slash and prefix != "ollama" and "llm_endpoint" not in self.model_fields_set:
+                return f"Model: {self.llm_model}"
             return f"Model: {self.llm_model} at {_mask_login(self.llm_endpoint)}"
         return f"Model: {EMBEDDED_MODEL}, inside penstock (set LLM_ENDPOINT and LLM_MODEL for another)"
+
+
+def read_variable(name: str) -> SecretStr:
+    """A secret variable that is none of the settings above, such as a provider's own key; empty without one.
+
+    Its value is registered for masking.
+    """
+    value = os.environ.get(name) or _read_env_file().get(name) or ""
+    register_secrets(value)
+    return SecretStr(value)
+
+
+def _read_env_file() -> dict[str, str | None]:
+    from dotenv import dotenv_values
+
+    return dotenv_values(str(Settings.model_config.get("env_file")), encoding="utf-8")
 
 
 @lru_cache(maxsize=1)

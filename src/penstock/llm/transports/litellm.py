@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any
 
 from penstock.errors import LLMClientError, LLMSetupError
+from penstock.llm.provider_keys import family
 from penstock.llm.providers import Route
 from penstock.llm.transports.base import Answer, Failure, Kind
 from penstock.llm.transports.completion_body import MALFORMED, describe_body, read_answer
@@ -38,10 +39,6 @@ _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError
 _UNREADABLE = re.compile(
     r"(?i)unable to (?:get|parse|decode) json|invalid response object|expecting value: line|no 'choices'"
 )
-_OTHER_CREDENTIALS = frozenset(
-    {"bedrock", "sagemaker", "sagemaker_chat", "vertex_ai", "vertex_ai_beta", "oci", "watsonx"}
-)
-"""Providers whose credentials may also be in files or come from the machine."""
 _OFFLINE_VARIABLES = (
     "LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "LITELLM_OFFLINE_MODE",
 )  # fmt: skip
@@ -89,19 +86,19 @@ class LiteLLMTransport:
             raise Failure(Kind.UNREADABLE, describe_body(text), 200, text[:LONGEST_BODY]) from error
 
     def _prepare(self) -> Any:
-        """litellm, imported; raises LLMSetupError when the provider's credentials are missing."""
+        """litellm, imported; raises LLMSetupError when it would ask another provider than the route's."""
         litellm = _import_litellm()
-        if self._secret or self._provider in _OTHER_CREDENTIALS:
-            return litellm
-        model, base = self._fixed["model"], self._fixed.get("api_base")
-        try:
-            missing = litellm.validate_environment(model=model, api_base=base)["missing_keys"]
-        except Exception:  # litellm does not know every provider's variables
-            return litellm
-        keys = [name for name in missing if name.endswith(("_KEY", "_TOKEN"))]
-        if keys and not any(os.environ.get(name) for name in keys):
-            names = " or ".join(["LLM_API_KEY", *keys])
-            raise LLMSetupError(f"{self._provider} needs an API key: set {names}.", {"missing": missing})
+        if self._secret and not self._fixed.get("api_base"):
+            given = {"model": self._fixed["model"], "api_key": self._secret}
+            try:
+                provider = litellm.get_llm_provider(**given)[1]
+            except Exception as error:
+                raise self._to_failure(error) from error
+            if family(provider) != family(self._provider):
+                raise LLMSetupError(
+                    f"litellm asks {provider} for '{self._fixed['model']}', and the key is that of "
+                    f"{self._provider}: name the model with its own provider."
+                )
         return litellm
 
     def _takes_format(self, response_format: dict[str, Any]) -> bool:
