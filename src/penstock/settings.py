@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from penstock.errors import ConfigurationError
-from penstock.redaction import MASK, register_secrets
+from penstock.redaction import MASK, is_secret_name, register_secrets
 
 EMBEDDED_MODEL = "embedded/smollm2-135m"
 """The model that runs inside penstock, used when no other is configured."""
@@ -159,8 +159,26 @@ def get_settings() -> Settings:
         issue = error.errors()[0]
         name = ".".join(str(part) for part in issue["loc"]).upper()
         raise ConfigurationError(f"The setting {name} cannot be used: {issue['msg']}") from error
-    register_secrets(*settings.secret_values())
+    register_secrets(*settings.secret_values(), *_find_secret_variables())
     return settings
+
+
+_SHORTEST_VARIABLE = 16
+"""Shorter values of unknown variables could be ordinary words."""
+
+
+def _find_secret_variables() -> list[str]:
+    """The values of all variables that are named like secrets, such as the keys of other providers."""
+    variables = {**_read_env_file(), **os.environ}
+    return [
+        value
+        for name, value in variables.items()
+        if value and len(value) >= _SHORTEST_VARIABLE and is_secret_name(name) and not _is_folder(name, value)
+    ]
+
+
+def _is_folder(name: str, value: str) -> bool:
+    return name.upper().endswith("PWD") or Path(value).is_absolute()
 
 
 def _mask_login(url: str) -> str:

@@ -12,6 +12,7 @@ import click
 from penstock import __version__
 from penstock.cli.output import ExitStatus, print_message
 from penstock.cli.streams import flush_output, prepare_streams, silence_output
+from penstock.control_characters import escape_controls
 from penstock.errors import PipelineError
 
 _EXAMPLES = """\b
@@ -84,6 +85,9 @@ def _run_command() -> None:
         print_message("Interrupted.")
         sys.exit(ExitStatus.INTERRUPTED)
     except click.ClickException as error:
+        error.message = escape_controls(error.message)
+        if isinstance(error, click.FileError):
+            error.ui_filename = escape_controls(error.ui_filename)
         error.show()
         sys.exit(ExitStatus.BAD_INPUT)
     except PipelineError as error:
