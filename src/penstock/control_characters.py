@@ -1,7 +1,7 @@
 r"""Control characters of other people's text, shown as ``\x1b`` wherever penstock prints or logs.
 
 A terminal obeys them: they set its title, clear it, recolour it, or reverse the order of what is read. Text
-that is printed, logged or put into an error's message goes through here; data in files and JSON is not changed.
+that is printed, logged or put into an error's message goes through here; data in files is not changed.
 """
 
 from __future__ import annotations
