@@ -82,6 +82,10 @@ class Settings(BaseSettings):
     api_token: SecretStr = SecretStr("")
     allowed_hosts: str = ""
     """Further host names of the service, separated by commas, such as the name of a proxy before it."""
+    secure_cookie: Switch = False
+    """Mark the cookie of a signed-in browser ``Secure``: it is then sent by HTTPS only."""
+    trusted_proxies: str = ""
+    """Addresses or networks of proxies whose ``X-Forwarded-Proto`` and ``X-Forwarded-For`` are believed."""
     ui_folder: Path | None = None
     """A built front end to serve instead of the one that is part of penstock."""
     max_running_jobs: int = Field(default=1, ge=1)
