@@ -16,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock import redaction
+from penstock.llm.provider_keys import key_names
+from penstock.llm.providers import find_in_litellm
 from penstock.redaction import is_secret_name, mask_secrets, redact, redact_known, register_secrets
 from penstock.settings import Settings, get_settings
 
@@ -74,6 +76,39 @@ KEYS = {
     "Stripe": made_up("sk_" + "live_", 24),
     "Stripe, restricted": made_up("rk_" + "live_", 24),
     "Mailgun": made_up("key-", 32, HEX),
+    "Fireworks": made_up("fw_", 24),
+    "Together": made_up("tgp_v1_", 43, URL_SAFE),
+    "Anyscale": made_up("esecret_", 26),
+    "Databricks": made_up("dapi", 32, HEX),
+    "Voyage": made_up("pa-", 43, URL_SAFE),
+    "Jina": made_up("jina_", 60),
+    "Friendli": made_up("flp_", 46),
+    "Meta": made_up("LLM|123456789012345|", 27),
+    "Vercel": made_up("vck_", 56),
+    "Novita": made_up("sk" + "_", 43),
+    "Weights and Biases": made_up("wandb_v1_", 77, URL_SAFE),
+    "LangSmith": made_up("lsv2_pt_", 32, HEX, "_0123456789"),
+    "AWS, Bedrock": made_up("ABSK", 120, ALPHANUMERIC + "+/", "=="),
+    "Google, new API key": made_up("AQ.Ab8", 44, URL_SAFE),
+    "Azure AI": made_up("", 52) + made_up("JQQJ9", 26),
+    "Entra ID": made_up("a1b8Q" + "~", 34),
+    "Alibaba": made_up("LTAI", 20),
+    "Tencent": made_up("AKID", 32),
+    "Yandex": made_up("AQVN", 35, URL_SAFE),
+    "DigitalOcean": made_up("dop_v1_", 64, HEX),
+    "npm": made_up("npm_", 36),
+    "PyPI": made_up("pypi-" + "AgEIcHlwaS5vcmc", 80, URL_SAFE),
+    "RubyGems": made_up("rubygems_", 48, HEX),
+    "Docker": made_up("dckr_pat_", 27, URL_SAFE),
+    "Atlassian": made_up("ATATT3xFfGF0", 170, URL_SAFE),
+    "SendGrid": made_up("SG" + ".", 22, URL_SAFE, "." + made_up("g", 42, URL_SAFE)),
+    "Twilio, account": made_up("AC", 32, HEX),
+    "Twilio, key": made_up("SK", 32, HEX),
+    "Telegram": "1234567890" + made_up(":AA", 33, URL_SAFE),
+    "Shopify": made_up("shp" + "at_", 32, HEX),
+    "Vault": made_up("hvs" + ".", 90, URL_SAFE),
+    "Grafana": made_up("glsa_", 32, ALPHANUMERIC, "_0a1b2c3d"),
+    "Mailchimp": made_up("", 32, HEX, "-us14"),
     "JSON web token": token_of({"alg": "HS256", "typ": "JWT"}, {"sub": "1234567890"}),
     "PEM": PEM,
 }
@@ -97,6 +132,10 @@ ORDINARY = [
     "hf_hub_download, r8_model_name_without, xai-explainability, fw_task, ghost_writer_of_words",
     '{"token": 123456, "password": null, "secret": ["a"], "api_key": {"a": 1}}',
     "missing fields: password: required",
+    "fc-daygrid-day, pa-rt of it, fw_task_of_the_day, npm_config_cache, jina_embeddings, sk_model, LLM|RAG",
+    "AC0123456789 and SKU-0123456789abcdef, 12:AAB, AQ.Abend, 550e8400-e29b-41d4-a716-446655440000-us2",
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 doi:10.1000/182",
+    "a connection string: the text that says where a database is",
     "data:image/png;base64," + base64.b64encode(bytes(range(256)) * 8).decode(),
 ]
 NAMED = [
@@ -130,6 +169,19 @@ NAMED = [
     ("GET /v1?model=x&api_key=abcd#top", "GET /v1?model=x&api_key=***"),
     ("GET /v1?token=abcd&x=1", "GET /v1?token=***&x=1"),
     ("https://host/blob?sv=1&sig=a%2Fb%3D", "https://host/blob?sv=1&sig=***"),
+    ("SNOWFLAKE_JWT=abcdefgh", "SNOWFLAKE_JWT=***"),
+    ("AWS_BEARER_TOKEN_BEDROCK=abcdefgh", "AWS_BEARER_TOKEN_BEDROCK=***"),
+    ("AZURE_STORAGE_CONNECTION_STRING=UseDevelopment", "AZURE_STORAGE_CONNECTION_STRING=***"),
+    (
+        "Endpoint=sb://x/;SharedAccessKeyName=n;SharedAccessKey=abc+d=",
+        "Endpoint=sb://x/;SharedAccessKeyName=n;Sha",
+    ),
+    ('{"private_key": "-----BEGIN ' + 'PRIVATE KEY-----\\nMII"}', '{"private_key": "***"}'),
+    ("https://hooks.slack.com/services/T0/B0/" + made_up("", 24), "https://***"),
+    (
+        "https://discord.com/api/webhooks/123456789012345678/" + made_up("", 68),
+        "https://discord.com/api/webhooks/***",
+    ),
     ("postgresql://me:pa:ss@host/db", "postgresql://***@host/db"),
     ("redis://:pass@host and https://me:p@ss@host/x", "redis://***@host and https://***@host/x"),
 ]
@@ -291,6 +343,40 @@ def test_the_secrets_of_the_process_are_registered_when_its_settings_are_read(
     get_settings.cache_clear()
 
 
+def test_keys_of_all_providers_are_masked_by_the_names_of_their_variables() -> None:
+    listed = find_in_litellm("provider_endpoints_support_backup.json")
+    assert listed is not None
+    providers = json.loads(listed.read_text())["providers"]
+    value = made_up("", 24)
+
+    shown = [
+        text
+        for provider in [*providers, "nano-gpt", "veniceai"]
+        for name in key_names(provider.partition("/")[0])
+        for text in (f"{name}={value}", f'"{name}": "{value}"', f"{name.lower()}: {value}")
+        if value in redact(text)
+    ]
+
+    assert len(providers) > 100
+    assert shown == []
+
+
+def test_variables_named_like_secrets_are_registered_with_the_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "made-up-key-of-a-provider")
+    monkeypatch.setenv("PWD", "/home/somebody/a-project")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/home/somebody/google.json")
+    monkeypatch.setenv("SHORT_TOKEN", "word")
+    get_settings.cache_clear()
+
+    get_settings()
+
+    text = "made-up-key-of-a-provider in /home/somebody/a-project by /home/somebody/google.json, a word"
+    assert redact_known(text) == text.replace("made-up-key-of-a-provider", "***")
+    get_settings.cache_clear()
+
+
 @settings(deadline=None, max_examples=200)
 @given(
     st.recursive(
@@ -330,6 +416,16 @@ def test_json_stays_json_of_the_same_form(value: object, depth: int) -> None:
             "1",
         ),
         *("cookie: ", "cookie: a", "--a", "?key=a&", '\\"token\\": \\"', "a\\", " token ", "api_key"),
+        *(
+            "JQQJ9",
+            "a" * 40 + "JQQJ9",
+            "0123456789abcdef-us",
+            "1:AA",
+            "xQ~",
+            "/api/webhooks/1",
+            "pa-",
+            "LLM|1",
+        ),
         *("https://u:p", "secret=x(", "token=a.b."),
     ],
 )

@@ -41,6 +41,7 @@ from penstock.api.openapi import Application
 from penstock.api.pages import add_pages
 from penstock.api.security import Guard, Policy, is_loopback, require_token_for_public_bind
 from penstock.api.telemetry import Telemetry
+from penstock.api.wrong_tokens import WrongTokens
 from penstock.blocks.registry import default_registry as default_blocks
 from penstock.errors import ConfigurationError, PipelineError
 from penstock.gates import default_registry as default_gates
@@ -102,6 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     chosen = settings or get_settings()
     register_secrets(*chosen.secret_values())
     metrics = Metrics()
+    wrong_tokens = WrongTokens()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -125,11 +127,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         middleware=[
             Middleware(Observer, metrics=metrics),
-            Middleware(Guard, policy=Policy.of(chosen)),
+            Middleware(Guard, policy=Policy.of(chosen), wrong_tokens=wrong_tokens),
             Middleware(ErrorShield),
         ],
     )
     app.state.metrics = metrics
+    app.state.wrong_tokens = wrong_tokens
     add_error_handlers(app, [route for router in ROUTERS for route in router.routes])
     for router in ROUTERS:
         app.include_router(router)

@@ -29,11 +29,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.control_characters import escape_controls
+
 
 class PipelineError(Exception):
-    """Base of all errors of penstock: ``message`` is one sentence, ``detail`` has the details as data."""
+    """Base of all errors of penstock: ``message`` is one sentence, ``detail`` has the details as data.
+
+    Control characters in the message are escaped, since it often quotes the text of others.
+    """
 
     def __init__(self, message: str, detail: dict[str, Any] | None = None) -> None:
+        message = escape_controls(message)
         super().__init__(message)
         self.message = message
         self.detail = detail or {}

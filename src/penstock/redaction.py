@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
+from penstock.secret_shapes import SHAPES
+
 MASK: Final = "***"
 _SHORTEST = 8
 """Shorter registered secrets would mask parts of ordinary words."""
@@ -109,65 +111,16 @@ def _looks_random(text: str) -> bool:
 
 
 def _mask_if_random(match: re.Match[str]) -> str:
-    return MASK if _looks_random(match["key"]) else match[0]
-
-
-def _shape(literal: str, rest: str, before: str = "A-Za-z0-9") -> re.Pattern[str]:
-    """A pattern that begins with a literal, which none of the characters ``before`` may precede.
-
-    The letter of an escape sequence (``\\n``) may. What precedes is looked at after the literal, because
-    patterns that begin with one are searched faster.
-    """
-    return re.compile(rf"{literal}(?:(?<![{before}]{literal})|(?<=\\[nrt]{literal})){rest}")
-
-
-_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
-_KEY = r"(?P<key>[A-Za-z0-9_*.\-]{12,})"
-_Replacement = str | Callable[[re.Match[str]], str]
-_SHAPES: tuple[tuple[str, re.Pattern[str], _Replacement], ...] = (
-    # sk-: OpenAI, Anthropic, OpenRouter, DeepSeek and others; csk-: Cerebras; gsk_: Groq; r8_: Replicate
-    *(
-        (prefix, _shape(prefix, _KEY), _mask_if_random)
-        for prefix in ("sk-", "pk-", "rk-", "csk-", "gsk_", "gsk-", "hf_", "nvapi-", "pplx-", "r8_")
-    ),
-    *((mode, re.compile(rf"{_START}[prs]k{mode}[A-Za-z0-9]{{10,}}"), MASK) for mode in ("_live_", "_test_")),
-    ("gh", _shape("gh", rf"(?:[opsur]_|p-){_KEY}"), _mask_if_random),  # GitHub
-    ("github_pat_", _shape("github_pat_", _KEY), _mask_if_random),
-    ("gl", _shape("gl", rf"(?:pat|dt|rt|cbt|ptt|soat|oas|agent|imt|ft)-{_KEY}"), _mask_if_random),  # GitLab
-    ("xox", _shape("xox", rf"[a-z][\-.]{_KEY}"), _mask_if_random),  # Slack
-    ("xa", _shape("xa", rf"(?:pp|i)-{_KEY}"), _mask_if_random),  # Slack, xAI
-    ("key-", _shape("key-", r"[0-9a-f]{32}(?![0-9A-Za-z])"), MASK),  # Mailgun
-    ("A", _shape("A", r"(?:[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])|Iza[A-Za-z0-9_\-]{30,})"), MASK),  # AWS, Google
-    ("ya29.", _shape(r"ya29\.", r"[A-Za-z0-9_.\-]{16,}"), MASK),  # Google: access and refresh tokens, secrets
-    ("1//0", _shape("1//0", r"[A-Za-z0-9_\-]{30,}"), MASK),
-    ("GOCSPX-", _shape("GOCSPX-", r"[A-Za-z0-9_\-]{20,}"), MASK),
-    (
-        "eyJ",  # JSON web tokens
-        _shape("eyJ", r"[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_.\-]*", before=r"A-Za-z0-9_\-"),
-        MASK,
-    ),
-    (
-        "PRIVATE KEY",
-        re.compile(
-            r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
-            r"(?:[A-Za-z0-9+/=\s:,.]|\\[nrt]|-(?!----))*"
-            r"(?:-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----)?"
-        ),
-        MASK,
-    ),
-    (
-        "://",  # user:password@ in an address
-        re.compile(r"""://[^\s/:@"'<>\\?#]{0,256}:(?:[^\s/"'<>\\?#]|\\.){1,1024}(?=@)"""),
-        f"://{MASK}",
-    ),
-)
-"""A literal that the shape cannot be without, its pattern, and what to write instead."""
+    groups = match.groupdict()
+    if "key" in groups and not _looks_random(groups["key"]):
+        return match[0]
+    return groups.get("kept", "") + MASK
 
 
 def _mask_shapes(text: str) -> str:
-    for literal, pattern, replacement in _SHAPES:
+    for literal, pattern in SHAPES:
         if literal in text:
-            text = pattern.sub(replacement, text)
+            text = pattern.sub(_mask_if_random, text)
     return text
 
 
@@ -179,11 +132,12 @@ _NO_LETTER = re.compile(r"[^a-z0-9]")
 _OWNERS = (
     "api|app|access|secret|private|auth|client|account|subscription|signing|encryption|master|service|shared"
     "|session|refresh|webhook|ssh|bot|azure|openai|anthropic|claude|google|gemini|mistral|cohere|groq|xai|deepseek"
-    "|openrouter|perplexity|replicate|huggingface|hf|aws|github|gitlab|slack|stripe|litellm|llm"
+    "|openrouter|perplexity|replicate|huggingface|hf|aws|github|gitlab|slack|stripe|litellm|llm|cometapi|wandb"
+    "|kaggle|mapbox|ngc|nvidia|oci|together|fireworks|storage|deploy|hmac|license|sharedaccess|bearer"
 )
 _SECRET_NAME = re.compile(
-    rf"(?:^|_)(?:(?:{_OWNERS})_?(?:key|secret|token)s?|token|secrets?|pass(?:word|wd|phrase|code)s?|pwd"
-    r"|authorization|credentials?|cookie)_?[0-9]?$|apikeys?$"
+    rf"(?:^|_)(?:(?:{_OWNERS})_?(?:key|secret|token)s?|token|secrets?|(?:pg)?pass(?:word|wd|phrase|code)s?|pwd"
+    r"|bearer_token_bedrock|jwt|connection_string|authorization|credentials?|cookie)_?[0-9]?$|apikeys?$"
 )
 """Names of secrets, after ``camelCase`` was split and all that is no letter or digit became ``_``."""
 _MODEL_TOKEN = re.compile(
@@ -204,7 +158,9 @@ _LABELS = tuple(
         ),
     )
     for literal, rest in (
-        *((word, "") for word in ("key", "token", "secret", "pwd", "authorization", "credential", "cookie")),
+        *((word, "") for word in ("key", "secret", "pwd", "jwt", "authorization", "credential", "cookie")),
+        ("token", "(?:_bedrock)?"),
+        ("connection", "[_ -]?string"),
         ("pass", "(?:word|wd|phrase|code)"),
         ("sig", "(?:nature)?"),
     )

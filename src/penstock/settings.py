@@ -5,6 +5,7 @@ Every variable can also be set in a file ``.env`` in the working directory; the 
 
 from __future__ import annotations
 
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from penstock.errors import ConfigurationError
-from penstock.redaction import MASK, register_secrets
+from penstock.redaction import MASK, is_secret_name, register_secrets
 
 EMBEDDED_MODEL = "embedded/smollm2-135m"
 """The model that runs inside penstock, used when no other is configured."""
@@ -81,6 +82,10 @@ class Settings(BaseSettings):
     api_token: SecretStr = SecretStr("")
     allowed_hosts: str = ""
     """Further host names of the service, separated by commas, such as the name of a proxy before it."""
+    secure_cookie: Switch = False
+    """Mark the cookie of a signed-in browser ``Secure``: it is then sent by HTTPS only."""
+    trusted_proxies: str = ""
+    """Addresses or networks of proxies whose ``X-Forwarded-Proto`` and ``X-Forwarded-For`` are believed."""
     ui_folder: Path | None = None
     """A built front end to serve instead of the one that is part of penstock."""
     max_running_jobs: int = Field(default=1, ge=1)
@@ -123,8 +128,27 @@ class Settings(BaseSettings):
     def model_line(self) -> str:
         """One line that says which model answers, and where it is set."""
         if self.model_configured:
+            prefix, slash, _ = self.llm_model.partition("/")
+            if slash and prefix != "ollama" and "llm_endpoint" not in self.model_fields_set:
+                return f"Model: {self.llm_model}"
             return f"Model: {self.llm_model} at {_mask_login(self.llm_endpoint)}"
         return f"Model: {EMBEDDED_MODEL}, inside penstock (set LLM_ENDPOINT and LLM_MODEL for another)"
+
+
+def read_variable(name: str) -> SecretStr:
+    """A secret variable that is none of the settings above, such as a provider's own key; empty without one.
+
+    Its value is registered for masking.
+    """
+    value = os.environ.get(name) or _read_env_file().get(name) or ""
+    register_secrets(value)
+    return SecretStr(value)
+
+
+def _read_env_file() -> dict[str, str | None]:
+    from dotenv import dotenv_values
+
+    return dotenv_values(str(Settings.model_config.get("env_file")), encoding="utf-8")
 
 
 @lru_cache(maxsize=1)
@@ -139,8 +163,26 @@ def get_settings() -> Settings:
         issue = error.errors()[0]
         name = ".".join(str(part) for part in issue["loc"]).upper()
         raise ConfigurationError(f"The setting {name} cannot be used: {issue['msg']}") from error
-    register_secrets(*settings.secret_values())
+    register_secrets(*settings.secret_values(), *_find_secret_variables())
     return settings
+
+
+_SHORTEST_VARIABLE = 16
+"""Shorter values of unknown variables could be ordinary words."""
+
+
+def _find_secret_variables() -> list[str]:
+    """The values of all variables that are named like secrets, such as the keys of other providers."""
+    variables = {**_read_env_file(), **os.environ}
+    return [
+        value
+        for name, value in variables.items()
+        if value and len(value) >= _SHORTEST_VARIABLE and is_secret_name(name) and not _is_folder(name, value)
+    ]
+
+
+def _is_folder(name: str, value: str) -> bool:
+    return name.upper().endswith("PWD") or Path(value).is_absolute()
 
 
 def _mask_login(url: str) -> str:

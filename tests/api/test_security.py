@@ -11,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from penstock.api.browser_sessions import BrowserSessions
 from penstock.api.security import MAX_BODY_BYTES, Guard, Policy, is_loopback, require_token_for_public_bind
+from penstock.app import create_app, open_services
 from penstock.errors import ConfigurationError
 from penstock.settings import Settings
 
@@ -89,7 +91,7 @@ async def test_on_a_wildcard_address_any_host_name_is_accepted_with_the_token() 
         {"authorization": f"Bearer {TOKEN}"},
         {"authorization": f"bearer {TOKEN}"},
         {"X-API-Token": TOKEN},
-        {"cookie": f"other=1; penstock_token={TOKEN}"},
+        {"cookie": f"other=1; penstock_token={BrowserSessions(TOKEN).create()}"},
     ],
 )
 async def test_the_token_is_accepted_in_a_header_or_a_cookie(headers: dict[str, str]) -> None:
@@ -109,6 +111,12 @@ async def test_the_token_is_accepted_in_a_header_or_a_cookie(headers: dict[str, 
         {"X-API-Token": TOKEN[:-1]},
         {"X-API-Token": "\u00ff\u00fe"},
         {"cookie": "penstock_token="},
+        {"cookie": f"penstock_token={TOKEN}"},
+        {"cookie": f"penstock_token={BrowserSessions('open-sesame-41').create()}"},
+        {"cookie": f"penstock_token={BrowserSessions(TOKEN).create()[:-1]}x"},
+        {"cookie": f"penstock_token={BrowserSessions(TOKEN, lambda: 1e9).create()}"},
+        {"cookie": f"penstock_token={BrowserSessions(TOKEN, lambda: 1e11).create()}"},
+        {"authorization": f"Bearer {BrowserSessions(TOKEN).create()}"},
         {"cookie": 'penstock_token="\\777; ]['},
         {"cookie": f"penstock_token2={TOKEN}"},
     ],
@@ -220,6 +228,8 @@ async def test_signing_in_sets_a_cookie_that_no_script_can_read(guarded: AsyncCl
     cookie = signed_in.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
+    assert "secure" not in cookie
+    assert TOKEN not in cookie
     assert (let_in.status_code, signed_out.status_code, again.status_code) == (200, 200, 401)
 
 
@@ -232,3 +242,58 @@ async def test_the_sign_in_form_works_without_a_script(guarded: AsyncClient) -> 
     assert "not the token" in wrong.text
     assert (right.status_code, right.headers["location"]) == (303, "/")
     assert (await guarded.get("/api/pipelines")).status_code == 200
+
+
+async def test_a_cookie_ends_when_the_token_changes() -> None:
+    cookie = {"cookie": f"penstock_token={BrowserSessions(TOKEN).create()}"}
+
+    before = await _ask(policy=_policy(api_token=TOKEN), headers=cookie)
+    after = await _ask(policy=_policy(api_token="another-token-43"), headers=cookie)
+
+    assert (before.status_code, after.status_code) == (200, 401)
+    assert BrowserSessions(TOKEN).create() != BrowserSessions(TOKEN).create()
+
+
+@pytest.mark.parametrize(
+    ("changes", "headers", "secure"),
+    [
+        ({}, {}, False),
+        ({}, {"x-forwarded-proto": "https"}, False),
+        ({"secure_cookie": "true"}, {}, True),
+        ({"trusted_proxies": "127.0.0.1"}, {"x-forwarded-proto": "https"}, True),
+        ({"trusted_proxies": "10.0.0.0/8, 127.0.0.0/8"}, {"x-forwarded-proto": "http, HTTPS"}, True),
+        ({"trusted_proxies": "127.0.0.1"}, {"x-forwarded-proto": "https, http"}, False),
+        ({"trusted_proxies": "127.0.0.1"}, {}, False),
+        ({"trusted_proxies": "10.0.0.1"}, {"x-forwarded-proto": "https"}, False),
+    ],
+)
+async def test_the_cookie_is_secure_by_a_setting_or_behind_a_trusted_proxy_with_https(
+    settings: Settings, changes: dict[str, str], headers: dict[str, str], secure: bool
+) -> None:
+    locked = Settings.model_validate({**settings.model_dump(), "api_token": TOKEN, **changes})
+    app = create_app(locked)
+    async with open_services(locked, app.state.metrics) as services:
+        app.state.services = services
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://localhost:8000") as client:
+            by_json = await client.post("/api/session", json={"token": TOKEN}, headers=headers)
+            by_form = await client.post("/session", data={"token": TOKEN}, headers=headers)
+
+    assert ["secure" in answer.headers["set-cookie"].lower() for answer in (by_json, by_form)] == [secure] * 2
+
+
+async def test_pages_behind_a_trusted_proxy_with_https_are_of_the_same_origin() -> None:
+    policy = _policy(api_token=TOKEN, allowed_hosts="data.example.org", trusted_proxies="127.0.0.1")
+    headers = {
+        "host": "data.example.org",
+        "origin": "https://data.example.org",
+        "x-forwarded-proto": "https",
+        "authorization": f"Bearer {TOKEN}",
+    }
+
+    assert (await _ask("POST", policy=policy, headers=headers)).status_code == 200
+    assert (await _ask("POST", policy=_policy(), headers={**headers, "host": "localhost"})).status_code == 403
+
+
+def test_a_trusted_proxy_that_is_no_address_is_refused_with_the_reason() -> None:
+    with pytest.raises(ConfigurationError, match="TRUSTED_PROXIES must list addresses"):
+        _policy(trusted_proxies="proxy.example.org")

@@ -86,7 +86,7 @@ def test_a_gateway_in_openais_protocol_gets_every_name_whole(endpoint: str, mode
 
 
 def test_an_address_of_no_known_protocol_is_that_of_the_provider() -> None:
-    route = resolve("anthropic/claude-x", Settings(llm_endpoint="http://host:8000"))
+    route = resolve(None, Settings(llm_endpoint="http://host:8000", llm_model="anthropic/claude-x"))
 
     assert (route.uses_litellm, route.api_base) == (True, "http://host:8000")
 
@@ -132,9 +132,10 @@ def test_openai_without_an_endpoint_is_the_service_of_openai() -> None:
 
 @pytest.mark.parametrize("model", ["anthropic/claude-x", "gemini/g", "bedrock/a.claude", "cometapi/x"])
 def test_providers_with_their_own_protocols_go_through_litellm(model: str) -> None:
-    route = resolve(model, Settings(llm_api_key=SecretStr("sk-mine")))
+    route = resolve(model, Settings(llm_model=model, llm_api_key=SecretStr("sk-mine")))
 
     assert (route.litellm_model, route.uses_litellm, route.api_base) == (model, True, None)
+    assert route.api_key.get_secret_value() == "sk-mine"
 
 
 @pytest.mark.parametrize("model", ["nobody/knows", "hosted_vllm/x", "openai/"])
@@ -147,6 +148,101 @@ def test_a_model_of_an_unknown_server_is_a_configuration_error(model: str) -> No
 def test_an_endpoint_that_is_not_a_url_is_refused(endpoint: str) -> None:
     with pytest.raises(ConfigurationError):
         resolve("openai/x" if endpoint else "gpt-x", Settings(llm_endpoint=endpoint))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "oobabooga/http://127.0.0.1:8934/steal",
+        "huggingface/HTTPS://evil.example/x",
+        "huggingface/https:/evil.example",
+        "openai/http://evil.example/v1",
+        "http://evil.example/v1",
+        "https:evil.example",
+        "file:///etc/passwd",
+        "//evil.example/x",
+        "embedded/http://evil.example",
+        "ollama/http://evil.example",
+        "anything/ws://evil.example",
+    ],
+)
+@pytest.mark.parametrize("endpoint", [None, "http://host:8000/v1"])
+def test_a_name_that_is_an_address_is_refused_for_every_server(model: str, endpoint: str | None) -> None:
+    given = Settings(llm_endpoint=endpoint, llm_model="gpt-x") if endpoint else Settings()
+
+    with pytest.raises(ConfigurationError, match="written like an address"):
+        resolve(model, given)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "127.0.0.1:8934/steal",
+        "localhost",
+        "localhost:8080/v1",
+        "models.example:8080/v1",
+        "user@127.0.0.1/x",
+        "../../v1/files",
+        "a/../b",
+        "a//b",
+        "/a",
+        "a?key=1",
+        "a%2F..%2Fb",
+        "a\\b",
+        "a b",
+        "a\nHost: x",
+        "\u202ea",
+        "arn:aws:bedrock:evil.example/:1:x/y",
+        "agentcore/arn:aws:bedrock-agentcore:evil.example:1:runtime/x",
+        "converse/arn:evil",
+    ],
+)
+@pytest.mark.parametrize("provider", ["huggingface", "bedrock", "gemini", "oobabooga"])
+def test_litellm_gets_no_name_of_which_it_could_make_an_address(provider: str, rest: str) -> None:
+    settings = Settings(llm_model=f"{provider}/x", llm_api_key=SecretStr("sk-mine"))
+
+    with pytest.raises(ConfigurationError):
+        resolve(f"{provider}/{rest}", settings)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "anthropic/claude-sonnet-4-5",
+        "bedrock/us-east-1/anthropic.claude-v2:1",
+        "bedrock/arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3",
+        "bedrock/converse/arn:aws-us-gov:bedrock:us-gov-west-1:123456789012:imported-model/a1b2",
+        "cloudflare/@cf/meta/llama-2-7b-chat-int8",
+        "fireworks_ai/accounts/fireworks/models/llama-v3#accounts/me/deployments/1",
+        "huggingface/together/deepseek-ai/DeepSeek-R1",
+        "openrouter/google/gemini-2.0-flash-exp:free",
+        "replicate/meta/llama-2-70b-chat:02e509c789964a7ea8736978a43525956ef40397be9033abf9fd2badfe68c9e3",
+        "vertex_ai/claude-3-5-sonnet@20240620",
+        "watsonx/ibm/granite-13b-chat-v2",
+    ],
+)
+def test_names_that_providers_use_are_not_taken_for_addresses(model: str) -> None:
+    settings = Settings(llm_model=model, llm_api_key=SecretStr("sk-mine"))
+
+    assert resolve(model, settings).litellm_model == model
+
+
+@pytest.mark.parametrize("model", ["petals/bloom", "custom/x", "auto_router/x"])
+def test_what_is_no_provider_of_an_address_of_its_own_is_not_asked(model: str) -> None:
+    with pytest.raises(ConfigurationError, match="No server is known"):
+        resolve(model, Settings(llm_model=model, llm_api_key=SecretStr("sk-mine")))
+
+
+def test_an_endpoint_speaks_the_protocol_of_the_configured_model_and_that_of_openai_for_others() -> None:
+    settings = Settings(
+        llm_endpoint="http://host:8000", llm_model="anthropic/claude-x", llm_api_key=SecretStr("sk-mine")
+    )
+
+    own, other = resolve("anthropic/claude-y", settings), resolve("deepseek/deepseek-chat", settings)
+
+    assert (own.uses_litellm, own.api_base) == (True, "http://host:8000")
+    assert (other.uses_litellm, other.url) == (False, "http://host:8000/v1/chat/completions")
+    assert (other.model, other.other_model) == ("deepseek/deepseek-chat", "deepseek-chat")
 
 
 def test_finding_the_route_imports_neither_litellm_nor_aiohttp() -> None:

@@ -7,10 +7,11 @@ import re
 import sys
 import traceback
 from datetime import UTC, datetime
+from textwrap import indent
 
-import orjson
-
+from penstock.control_characters import escape_controls, escape_json, escape_line
 from penstock.redaction import redact, register_secrets
+from penstock.serialization import to_json
 from penstock.settings import Settings
 
 _TRACE_ID = re.compile(r"^\[([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})\] ?")
@@ -23,13 +24,14 @@ class LineFormatter(logging.Formatter):
         super().__init__("%(asctime)s [%(levelname)s] %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        """The line; line breaks in the message are escaped, so that no message can forge a line."""
-        record.message = redact(record.message).replace("\r", "\\r").replace("\n", "\\n")
+        """The line; line breaks and other control characters in the message are escaped."""
+        record.message = escape_line(redact(record.message))
         return super().formatMessage(record)
 
     def formatException(self, ei: object) -> str:  # noqa: N802 - logging's own name
-        """The traceback, with secrets masked."""
-        return redact(super().formatException(ei))  # type: ignore[arg-type]  # logging's private alias
+        """The traceback, with secrets masked; indented, so that no line of it looks like one of the log."""
+        text = redact(super().formatException(ei))  # type: ignore[arg-type]  # logging's private alias
+        return indent(escape_controls(text), "  ", lambda _: True)
 
 
 class JsonFormatter(logging.Formatter):
@@ -49,7 +51,7 @@ class JsonFormatter(logging.Formatter):
         entry["message"] = redact(message)
         if record.exc_info and record.exc_info[1] is not None:
             entry["traceback"] = redact("".join(traceback.format_exception(record.exc_info[1])))
-        return orjson.dumps(entry, default=str).decode()
+        return escape_json(to_json(entry).strip())
 
 
 def set_up_logging(settings: Settings) -> None:

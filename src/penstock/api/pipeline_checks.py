@@ -58,7 +58,13 @@ async def read_state_schema(pipeline_id: RowId, services: ServicesDep, session: 
 
 def check_definition(definition: Any, services: Services, source: str | None = None) -> dict[str, Any]:
     """The result of the static check as the API shows it; ``source`` is the file's text, for line numbers."""
-    issues = validate(definition, blocks=services.blocks, gates=services.gates, source=source)
+    issues = validate(
+        definition,
+        blocks=services.blocks,
+        gates=services.gates,
+        source=source,
+        settings=services.settings,
+    )
     return {
         "valid": not any(issue.severity == "error" for issue in issues),
         "problems": [issue.to_dict() for issue in issues],

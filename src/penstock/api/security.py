@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
@@ -16,7 +16,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from penstock.api.browser_sessions import BrowserSessions
 from penstock.api.errors import ForeignRequestError, WrongTokenError, error_response, status_of
+from penstock.api.proxies import TrustedProxies
+from penstock.api.wrong_tokens import WrongTokens
 from penstock.errors import BadInputError, ConfigurationError, PipelineError, TooLargeError
 from penstock.settings import Settings
 
@@ -75,6 +78,11 @@ class Policy:
     hosts: frozenset[str] | None = frozenset()
     """Names besides the loopback ones; None for any."""
     max_body: int = MAX_BODY_BYTES
+    sessions: BrowserSessions | None = None
+    """The values of cookies that are accepted in place of the token."""
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    secure_cookie: bool = False
+    """Whether the cookie is always ``Secure``, and not only when a request came by HTTPS."""
 
     @classmethod
     def of(cls, settings: Settings) -> Policy:
@@ -87,11 +95,21 @@ class Policy:
         named = {_bare(name) for name in settings.allowed_hosts.split(",") if name.strip()}
         any_name = bool(token) and settings.host in {"0.0.0.0", "::", ""}  # noqa: S104 - compared, not bound
         hosts = None if any_name else frozenset({*named, _bare(settings.host)})
-        return cls(_digest(token) if token else None, hosts)
+        return cls(
+            _digest(token) if token else None,
+            hosts,
+            sessions=BrowserSessions(token) if token else None,
+            proxies=TrustedProxies.of(settings),
+            secure_cookie=settings.secure_cookie,
+        )
 
     def is_token(self, given: str | None) -> bool:
         """Whether ``given`` is the token, compared in constant time."""
         return self.token is None or hmac.compare_digest(_digest(given or ""), self.token)
+
+    def is_session(self, given: str | None) -> bool:
+        """Whether ``given`` is the cookie of a browser that has signed in."""
+        return given is not None and self.sessions is not None and self.sessions.is_valid(given)
 
 
 def _digest(text: str) -> bytes:
@@ -115,9 +133,10 @@ class Guard:
     other web sites. There are no CORS headers, so no other origin can read an answer.
     """
 
-    def __init__(self, app: ASGIApp, policy: Policy) -> None:
+    def __init__(self, app: ASGIApp, policy: Policy, wrong_tokens: WrongTokens | None = None) -> None:
         self.app = app
         self.policy = policy
+        self.wrong_tokens = WrongTokens() if wrong_tokens is None else wrong_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the request, and pass it on or answer it."""
@@ -146,6 +165,8 @@ class Guard:
         except PipelineError as error:
             if isinstance(error, TooLargeError):
                 await _drain(receive)
+            if isinstance(error, WrongTokenError) and any(_tokens_in(headers)):
+                await self.wrong_tokens.slow_down(self.policy.proxies.find_address(scope, headers))
             await self._refusal(scope, headers, error)(scope, receive, send_with_headers)
             return
         await self._pass_on(scope, receive, send_with_headers)
@@ -168,7 +189,8 @@ class Guard:
         origin = headers.get("origin")
         if site in {"same-origin", "none"}:  # set by the browser; no page can forge it
             return
-        if site is None and (origin is None or _is_same_origin(origin, scope, headers)):
+        default_port = 443 if self.policy.proxies.is_https(scope, headers) else 80
+        if site is None and (origin is None or _is_same_origin(origin, headers, default_port)):
             return
         raise ForeignRequestError(
             "Only pages of this service may change something.", detail={"origin": origin, "site": site}
@@ -178,6 +200,8 @@ class Guard:
         if self.policy.token is None or scope["path"] in _OPEN:
             return
         if any(self.policy.is_token(given) for given in _tokens_in(headers)):
+            return
+        if self.policy.is_session(_find_cookie(headers)):
             return
         raise WrongTokenError(
             "This service needs its token: send it as 'Authorization: Bearer …' or 'X-API-Token', or sign in."
@@ -253,20 +277,22 @@ def _tokens_in(headers: Headers) -> Iterable[str]:
         yield value.strip()
     if TOKEN_HEADER in headers:
         yield headers[TOKEN_HEADER]
+
+
+def _find_cookie(headers: Headers) -> str | None:
     try:
         cookies = SimpleCookie(headers.get("cookie", ""))
     except CookieError:
-        return
-    if COOKIE in cookies:
-        yield cookies[COOKIE].value
+        return None
+    return cookies[COOKIE].value if COOKIE in cookies else None
 
 
-def _is_same_origin(origin: str, scope: Scope, headers: Headers) -> bool:
+def _is_same_origin(origin: str, headers: Headers, default_port: int) -> bool:
     try:
         parts = urlsplit(origin)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
         host = urlsplit(f"//{headers.get('host', '')}")
-        asked_port = host.port or (443 if scope.get("scheme") == "https" else 80)
+        asked_port = host.port or default_port
     except ValueError:
         return False
     return bool(parts.hostname) and parts.hostname == host.hostname and port == asked_port

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import logging
 import sys
 from collections.abc import Mapping
 from typing import NoReturn
@@ -12,7 +14,9 @@ import click
 from penstock import __version__
 from penstock.cli.output import ExitStatus, print_message
 from penstock.cli.streams import flush_output, prepare_streams, silence_output
+from penstock.control_characters import escape_controls
 from penstock.errors import PipelineError
+from penstock.redaction import redact
 
 _EXAMPLES = """\b
 Examples:
@@ -33,6 +37,13 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("penstock.cli.doctor", "Show what is set up, what is missing and how to fix it."),
     "serve": ("penstock.cli.serve", "Start the HTTP service."),
 }
+
+
+class _WarningFormatter(logging.Formatter):
+    """Warnings of the library as commands show them: the message, with secrets masked."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_controls(redact(super().format(record)))
 
 
 class _Commands(click.Group):
@@ -70,6 +81,8 @@ def penstock() -> None:
 def main() -> None:
     """Run the command line; an error is one sentence on standard error."""
     prepare_streams()
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_WarningFormatter())
     try:
         _run_command()
     finally:
@@ -84,10 +97,12 @@ def _run_command() -> None:
         print_message("Interrupted.")
         sys.exit(ExitStatus.INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        print_message(text.getvalue().rstrip())
         sys.exit(ExitStatus.BAD_INPUT)
     except PipelineError as error:
-        print_message(f"Error: {error.message}")
+        print_message(f"Error: {redact(error.message)}")
         sys.exit(ExitStatus.BAD_INPUT)
     except BrokenPipeError:
         _end_without_reader()

@@ -18,6 +18,7 @@ from penstock.cli.output import (
     print_json,
     print_message,
 )
+from penstock.control_characters import escape_controls
 from penstock.entities import JobStatus
 from penstock.errors import BadInputError, ConfigurationError
 
@@ -114,7 +115,7 @@ def _accepted_table(lines: Iterator[dict[str, Any]]) -> Any:
     for line in lines:
         generated = line["accumulated_state"]["generated"]
         texts = (generated["question"], generated["answer"], line["metadata"]["text"])
-        table.add_row(*map(escape, texts), str(line["attempts"]))
+        table.add_row(*(escape(escape_controls(text)) for text in texts), str(line["attempts"]))
     return table
 
 
@@ -126,7 +127,8 @@ def _refused_table(lines: Iterator[dict[str, Any]]) -> Any:
     table.add_column("Sentence", overflow="fold", ratio=2)
     table.add_column("Last attempt, and what the gates found", overflow="fold", ratio=3)
     for line in lines:
-        table.add_row(escape(line["metadata"].get("text", "")), _describe_last_attempt(line))
+        sentence = escape_controls(line["metadata"].get("text", ""))
+        table.add_row(escape(sentence), escape_controls(_describe_last_attempt(line)))
     return table
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from penstock.cli.streams import writing_result
+from penstock.control_characters import escape_controls, escape_json
 from penstock.entities import Usage
 from penstock.serialization import from_json, to_json
 
@@ -36,22 +37,19 @@ json_option: Callable[[Any], Any] = click.option(
 def print_message(text: str) -> None:
     """Print a line for the user, on standard error; nothing happens when nobody reads it."""
     with suppress(OSError, ValueError):
-        click.echo(text, err=True)
+        click.echo(escape_controls(text), err=True)
 
 
 def print_result(text: str = "", *, nl: bool = True, **style: Any) -> None:
     """Print a command's result for people, on standard output. Raises StorageError."""
     with writing_result():
-        click.secho(text, nl=nl, **style)
+        click.secho(escape_controls(text), nl=nl, **style)
 
 
 def print_json(value: Any) -> None:
     """Print a command's result for another program, as UTF-8 on standard output. Raises StorageError."""
     plain = from_json(to_json(value))
-    try:
-        text = json.dumps(plain, indent=2, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # halves of surrogate pairs, which UTF-8 cannot hold
-        text = json.dumps(plain, indent=2).encode()
+    text = escape_json(json.dumps(plain, indent=2, ensure_ascii=False)).encode()
     with writing_result():
         sys.stdout.flush()
         sys.stdout.buffer.write(text + b"\n")

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from penstock.cli.output import format_cost, format_duration, format_usage, pluralize
+from penstock.control_characters import escape_line
 from penstock.jobs.runs import Run
 
 _REFRESH_SECONDS = 0.2
@@ -50,7 +51,7 @@ async def show_progress(run: Run, *, quiet: bool = False) -> AsyncIterator[None]
 
 async def _show_bar(run: Run, console: Console) -> None:
     with Bar(
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -58,7 +59,7 @@ async def _show_bar(run: Run, console: Console) -> None:
         console=console,
         transient=False,
     ) as bar:
-        task = bar.add_task(run.name, total=run.progress.total, details="")
+        task = bar.add_task(escape_line(run.name), total=run.progress.total, details="")
         try:
             while True:
                 bar.update(task, completed=round(run.progress.seeds_done, 1), details=_format_details(run))
@@ -106,4 +107,4 @@ def _format_details(run: Run) -> str:
         details.append(f"{pluralize(waiting.calls, 'call')} waiting: {waiting.reason[:_REASON_LENGTH]}")
     if progress.seconds_left is not None:
         details.append(f"{format_duration(progress.seconds_left)} left")
-    return " · ".join(details)
+    return escape_line(" · ".join(details))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from penstock.cli.output import json_option, print_json, print_result
+from penstock.control_characters import escape_controls
 from penstock.errors import BadInputError
 
 _EXAMPLES = """\b
@@ -39,4 +40,7 @@ def templates(name: str | None, as_json: bool) -> None:
     if as_json:
         print_json(definition)
     else:
-        print_result(yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=100), nl=False)
+        text = yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=100)
+        if escape_controls(text) != text:  # YAML has escapes of its own, which keep the definition as it is
+            text = yaml.safe_dump(definition, sort_keys=False, width=100)
+        print_result(text, nl=False)

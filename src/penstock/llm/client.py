@@ -18,7 +18,7 @@ from penstock.llm.endpoint import ModelEndpoint
 from penstock.llm.journal import Journal, JournalMode
 from penstock.llm.journal_codec import decode_completion, encode_completion, make_key
 from penstock.llm.limiter import Limiter
-from penstock.llm.providers import Route, resolve
+from penstock.llm.providers import Route, require_key, resolve
 from penstock.llm.transports.base import Timeouts
 from penstock.settings import Settings, get_settings
 
@@ -175,7 +175,7 @@ class Client(AsyncResource):
             self._in_flight.clear()
         if (endpoint := self._endpoints.get(model)) is not None:
             return endpoint
-        route = resolve(model or self._settings.default_model, self._settings)
+        route = require_key(resolve(model or self._settings.default_model, self._settings))
         same = (one for one in self._endpoints.values() if one.route == route)
         if (endpoint := next(same, None)) is None:
             endpoint = self._open_endpoint(route)

@@ -22,6 +22,7 @@ from threading import Lock
 from typing import Any
 
 from penstock.errors import LLMClientError, LLMSetupError
+from penstock.llm.provider_keys import family
 from penstock.llm.providers import Route
 from penstock.llm.time_limits import time_limit
 from penstock.llm.transports.base import Answer, Failure, Kind
@@ -47,10 +48,6 @@ _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError
 _OWN_LIMIT = 600.0
 """Seconds by which litellm's own limit is longer than ours, which leaves out standstills of the process."""
 _LONGEST_TEXT = 500
-_OTHER_CREDENTIALS = frozenset(
-    {"bedrock", "sagemaker", "sagemaker_chat", "vertex_ai", "vertex_ai_beta", "oci", "watsonx"}
-)
-"""Providers whose credentials may also be in files or come from the machine."""
 _OFFLINE_VARIABLES = (
     "LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "LITELLM_OFFLINE_MODE",
 )  # fmt: skip
@@ -109,19 +106,20 @@ class LiteLLMTransport:
         return answer._replace(quotas=read_quotas(exchange.headers))
 
     def _prepare(self) -> Any:
-        """litellm, imported; raises LLMSetupError when the provider's credentials are missing."""
+        """litellm, imported; raises LLMSetupError when it would ask another provider than the route's."""
         litellm = _import_litellm()
-        if self._secret or self._provider in _OTHER_CREDENTIALS:
-            return litellm
-        model, base = self._fixed["model"], self._fixed.get("api_base")
-        try:
-            missing = litellm.validate_environment(model=model, api_base=base)["missing_keys"]
-        except Exception:  # litellm does not know every provider's variables
-            return litellm
-        keys = [name for name in missing if name.endswith(("_KEY", "_TOKEN"))]
-        if keys and not any(os.environ.get(name) for name in keys):
-            names = " or ".join(["LLM_API_KEY", *keys])
-            raise LLMSetupError(f"{self._provider} needs an API key: set {names}.", {"missing": missing})
+        if self._secret and not self._fixed.get("api_base"):
+            given = {"model": self._fixed["model"], "api_key": self._secret}
+            try:
+                provider = litellm.get_llm_provider(**given)[1]
+            except Exception as error:
+                text = _shorten(redact(str(getattr(error, "message", "") or error), self._secret))
+                raise Failure(Kind.SETUP, text[:_LONGEST_TEXT]) from error
+            if family(provider) != family(self._provider):
+                raise LLMSetupError(
+                    f"litellm asks {provider} for '{self._fixed['model']}', and the key is that of "
+                    f"{self._provider}: name the model with its own provider."
+                )
         return litellm
 
     def _takes_format(self, response_format: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from penstock.blocks.base import BaseBlock
 from penstock.blocks.registry import BlockRegistry
 from penstock.errors import BlockNotFoundError
 from penstock.gates import GateRegistry
+from penstock.settings import Settings
 from penstock.workflow.validation.fields import FieldTracker
 from penstock.workflow.validation.issues import IssueList, StepPlace
 
@@ -33,6 +34,7 @@ class ValidationContext:
     gates: GateRegistry
     issues: IssueList
     fields: FieldTracker
+    settings: Settings
 
     def find_block(self, step: Any) -> type[BaseBlock] | None:
         """The class of the block that a step names; None when there is no such block."""

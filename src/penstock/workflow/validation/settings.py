@@ -14,6 +14,7 @@ from penstock.workflow.validation.class_settings import properties, with_default
 from penstock.workflow.validation.context import StepInfo, ValidationContext
 from penstock.workflow.validation.issues import IssueList, Path, StepPlace
 from penstock.workflow.validation.messages import sentence
+from penstock.workflow.validation.models import check_model
 from penstock.workflow.validation.schemas import check_schema
 from penstock.workflow.validation.structure import KnownKeys, is_number
 
@@ -46,7 +47,9 @@ def check_settings(
     for name in _SCHEMA_SETTINGS:
         if isinstance(config.get(name), Mapping):
             check_schema(config[name], issues, step, (*path, name))
-    if len(issues.found) > count:
+    has_issues = len(issues.found) > count
+    check_model(context, step, cls, config, path)
+    if has_issues:
         return None
     registry: Any = context.gates if is_gate else context.blocks
     try:

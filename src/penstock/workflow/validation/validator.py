@@ -11,6 +11,7 @@ from penstock.blocks.registry import default_registry as default_blocks
 from penstock.errors import BlockNotFoundError
 from penstock.gates import GateRegistry
 from penstock.gates import default_registry as default_gates
+from penstock.settings import Settings, get_settings
 from penstock.workflow.validation.class_settings import names, properties
 from penstock.workflow.validation.context import StepInfo, ValidationContext
 from penstock.workflow.validation.fields import FieldTracker
@@ -39,13 +40,15 @@ def validate(
     blocks: BlockRegistry | None = None,
     gates: GateRegistry | None = None,
     source: str | None = None,
+    settings: Settings | None = None,
 ) -> list[Issue]:
     """Everything that is wrong with a pipeline, in the order of the definition; empty when nothing is.
 
     ``seeds`` are the variables of some seeds; without them every field that no step makes is taken to come
     from the seeds. ``source`` is the text of the definition, which gives the lines and shows duplicate keys.
+    ``settings`` say which models can be asked.
     """
-    context = _make_context(blocks, gates, seeds, source)
+    context = _make_context(blocks, gates, seeds, source, settings)
     _check_definition(definition, context)
     return context.issues.found
 
@@ -54,7 +57,7 @@ def required_variables(
     definition: Any, *, blocks: BlockRegistry | None = None, gates: GateRegistry | None = None
 ) -> list[str]:
     """The fields that a pipeline needs from its seeds, sorted."""
-    context = _make_context(blocks, gates, None, None)
+    context = _make_context(blocks, gates, None, None, None)
     _check_definition(definition, context)
     return sorted(context.fields.required)
 
@@ -64,10 +67,15 @@ def _make_context(
     gates: GateRegistry | None,
     seeds: Sequence[Mapping[str, Any]] | None,
     source: str | None,
+    settings: Settings | None,
 ) -> ValidationContext:
     issues = IssueList(source)
     return ValidationContext(
-        blocks or default_blocks(), gates or default_gates(), issues, FieldTracker(issues, seeds)
+        blocks or default_blocks(),
+        gates or default_gates(),
+        issues,
+        FieldTracker(issues, seeds),
+        settings or get_settings(),
     )
 
 
