@@ -101,7 +101,7 @@ def check_values(variables: Mapping[str, Any], place: str) -> None:
         for container in level:
             count += len(container)
             if count > MAX_SEED_VALUES:
-                raise BadInputError(f"{place} has more than {MAX_SEED_VALUES:,} values. Make it smaller.")
+                raise many_values_error(place)
             is_object = isinstance(container, dict)
             if is_object and any("\0" in key for key in container if isinstance(key, str)):
                 raise BadInputError(f"{place} has a null character (\\u0000) in a name. Remove it.")
@@ -115,6 +115,11 @@ def check_values(variables: Mapping[str, Any], place: str) -> None:
             return
         level = deeper
     raise BadInputError(f"{place} is nested more than {MAX_DEPTH} levels deep. Make it flatter.")
+
+
+def many_values_error(place: str) -> BadInputError:
+    """The error for a seed with more than ``MAX_SEED_VALUES`` values."""
+    return BadInputError(f"{place} has more than {MAX_SEED_VALUES:,} values. Make it smaller.")
 
 
 def count_records(seeds: Iterable[Seed]) -> int:

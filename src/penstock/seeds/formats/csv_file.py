@@ -18,6 +18,7 @@ from penstock.seeds.formats.text import binary_error, encoding_error, line_error
 from penstock.seeds.limits import MAX_COLUMNS, MAX_SEED_BYTES
 from penstock.seeds.model import Seed, UnusableSeed
 
+_SEPARATORS = [mark.encode() for mark in SEPARATORS]
 _MAX_SEPARATORS = 1_000_000
 """How many separators a line may have."""
 _MAX_NOTES = 5
@@ -106,7 +107,7 @@ class _Lines:
         self.row_bytes += len(line)
         if self.row_bytes > MAX_SEED_BYTES:
             raise size_error(self.name, self._number, ", or close the quotation mark of a cell before it")
-        if len(line) > _MAX_SEPARATORS and max(line.count(mark.encode()) for mark in SEPARATORS) > _MAX_SEPARATORS:
+        if len(line) > _MAX_SEPARATORS and max(map(line.count, _SEPARATORS)) > _MAX_SEPARATORS:
             raise line_error(self.name, self._number, f"more than {_MAX_SEPARATORS:,} cells. Split the row.")
         try:
             text = line.decode()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from penstock.errors import BadInputError
+from penstock.seeds.formats.detection import SeedFormat
 
 SEPARATORS = ",;\t|"
 _NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
@@ -20,6 +21,15 @@ def check_separator(separator: str) -> str:
     if len(chosen) != 1 or chosen in '"\r\n\0 ':
         raise BadInputError(f"A separator is one character, such as ';' or '\\t', not {separator!r}.")
     return chosen
+
+
+def normalize_separator(separator: str | None, format_: SeedFormat, name: str) -> str | None:
+    """The separator that a user has given for the file ``name``, or None; raises BadInputError."""
+    if separator is None:
+        return None
+    if format_ != "csv":
+        raise BadInputError(f"{name} is not a CSV file, so it has no separator; leave it out.")
+    return check_separator(separator)
 
 
 def read_separator_line(line: str) -> str | None:

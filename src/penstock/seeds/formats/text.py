@@ -61,7 +61,7 @@ def read_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
     waiting = bytearray()  # the beginning of a line whose end has not been read
     while piece := stream.readline(_PIECE_BYTES):
         if number == 0 and not waiting:
-            piece = piece.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901 - it is no part of the text
+            piece = piece.removeprefix(BYTE_ORDER_MARK)
         is_ended = piece.endswith(b"\n")
         if is_ended and not waiting and piece.find(b"\r", 0, -2) < 0:
             number += 1
