@@ -10,7 +10,7 @@ MAX_UPLOAD_BYTES = 10 * 1024 * 1024
 """Largest seed file that may be uploaded (contract A163)."""
 MAX_UNPACKED_BYTES = 100 * 1024 * 1024
 """How much the seeds of an upload may hold, as JSON: a compressed file is much smaller than its content."""
-MAX_UPLOAD_SEEDS = 1_000_000
+MAX_UPLOAD_SEEDS = 500_000
 """How many seeds an upload may have."""
 MAX_WHOLE_BYTES = 64 * 1024 * 1024
 """Largest JSON or Markdown file, which is loaded whole; unpacked, if it is compressed."""

@@ -26,6 +26,8 @@ from penstock.seeds.unpacking import GZIP_MARK, open_unpacked
 
 _CHECKED_BYTES = 64 * 1024 * 1024
 """JSONL and CSV files up to this size are read through when opened: errors show early, the total is known."""
+_CHECKED_FOR_PART = 1024 * 1024
+"""The same when only some records are wanted."""
 _LOADED_WHOLE = frozenset({"json", "md"})
 _STREAMED = frozenset({"jsonl", "csv"})
 
@@ -52,8 +54,8 @@ def open_seeds(
 
     The format follows from the file name unless it is given; for standard input and pipes it is detected from
     the first bytes. Content that gzip compressed is unpacked. ``separator`` is that of a CSV file. With
-    ``limit`` only so many records are wanted: a stream is read no further, and a file is not read through to
-    check it. Raises BadInputError for what cannot be used, TooLargeError beyond ``max_bytes``.
+    ``limit`` only so many records are wanted: a stream is read no further, and a large file is not checked to
+    its end. Raises BadInputError for what cannot be used, TooLargeError beyond ``max_bytes``.
     """
     if str(source) == "-":
         stream = _get_standard_input()
@@ -220,7 +222,7 @@ def _check(seeds: _Seeds, limit: int | None) -> SeedSource:
     if next(raise_unusable(seeds.read()), None) is None:
         raise BadInputError(NO_SEEDS)
     notes = seeds.list_notes()
-    if limit is not None or seeds.size > _CHECKED_BYTES:
+    if seeds.size > (_CHECKED_BYTES if limit is None else _CHECKED_FOR_PART):
         return make(seeds.read, total=None, notes=notes)
     total = count_records(raise_unusable(seeds.read()))
     return make(seeds.read, total=total, notes=notes, is_checked=True)

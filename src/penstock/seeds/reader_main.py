@@ -22,7 +22,7 @@ from penstock.seeds.model import Seed, UnusableSeed
 from penstock.seeds.source import raise_unusable
 from penstock.seeds.spool import open_at_start
 from penstock.seeds.unpacking import open_unpacked
-from penstock.seeds.upload_check import check_upload, to_line
+from penstock.seeds.upload_check import check_count, check_upload, to_line
 
 _LONGEST_MESSAGE = 2000
 
@@ -57,14 +57,14 @@ def _write_seeds(request: dict[str, Any], output: BinaryIO) -> dict[str, Any]:
             for _ in raise_unusable(read_parquet(stream, name, skip_plain=True)):
                 pass
             return {}
-        output.writelines(
-            _to_line(entry, name) for entry in read_seeds(format_, stream, name, request["separator"])
-        )
+        output.writelines(_to_line(entry, name) for entry in read_seeds(format_, stream, name))
         return {}
+    if format_ == "parquet":
+        check_count(count_parquet_rows(stream, name), name)
+        stream.seek(0)
     total = 0
-    for seed, line in check_upload(
-        read_seeds(format_, stream, name, request["separator"]), name, request["unpacked_limit"]
-    ):
+    entries = read_seeds(format_, stream, name, request["separator"])
+    for seed, line in check_upload(entries, name, request["unpacked_limit"]):
         total += seed.repetitions
         output.write(line)
     return {"total": total}

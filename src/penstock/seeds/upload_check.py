@@ -45,15 +45,20 @@ def check_upload(
                 "accepted. Split the file, or use it with 'penstock run'.",
                 {"limit_bytes": limit},
             )
-        if count > MAX_UPLOAD_SEEDS:
-            raise TooLargeError(
-                f"{name} has more than the {MAX_UPLOAD_SEEDS:,} seeds that are accepted. Split the file, or "
-                "use it with 'penstock run'.",
-                {"limit_seeds": MAX_UPLOAD_SEEDS},
-            )
+        check_count(count, name)
         yield entry, line
     if not count:
         raise BadInputError(NO_SEEDS)
+
+
+def check_count(count: int, name: str) -> None:
+    """Raise TooLargeError for more seeds than an upload may have."""
+    if count > MAX_UPLOAD_SEEDS:
+        raise TooLargeError(
+            f"{name} has more than the {MAX_UPLOAD_SEEDS:,} seeds that are accepted. Split the file, or "
+            "use it with 'penstock run'.",
+            {"limit_seeds": MAX_UPLOAD_SEEDS},
+        )
 
 
 def to_line(seed: Seed) -> bytes:

@@ -67,7 +67,7 @@ def list_csv_notes(stream: BinaryIO, name: str, separator: str | None = None) ->
 
 def _open_table(stream: BinaryIO, name: str, separator: str | None) -> _Table | None:
     """The table, or None when there is not even a header."""
-    csv.field_size_limit(MAX_SEED_BYTES)  # the default, 128 KB, is less than a document
+    csv.field_size_limit(2 * MAX_SEED_BYTES)  # the default, 128 KB, is less than a document
     lines = _Lines(stream, name)
     sample = _take_sample(lines)
     first = sample[0] if sample else ""

@@ -11,6 +11,7 @@ from penstock.errors import BadInputError
 from penstock.seeds.formats.csv_separator import find_separator, read_separator_line
 from penstock.seeds.formats.detection import PARQUET_MARK, SeedFormat
 from penstock.seeds.formats.text import BYTE_ORDER_MARK
+from penstock.seeds.model import NO_SEEDS
 
 _SAMPLE_LINES = 20
 _SAMPLE_CHARACTERS = 64 * 1024
@@ -26,6 +27,8 @@ def guess_format(start: bytes) -> SeedFormat:
     if start.startswith(PARQUET_MARK):
         return "parquet"
     text = start.removeprefix(BYTE_ORDER_MARK).lstrip()
+    if not text:
+        raise BadInputError(NO_SEEDS)
     if text.startswith(b"["):
         return "json"
     if text.startswith(b"{"):
