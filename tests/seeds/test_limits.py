@@ -130,12 +130,6 @@ def test_a_row_that_unfolds_to_very_much_is_refused(
     assert peak_memory() - before < 150 * MEGABYTE
 
 
-def test_a_value_that_fits_into_no_memory_ends_only_the_process_that_reads_it(tmp_path: Path) -> None:
-    content = to_parquet(pa.table({"x": ["a" * 300 * MEGABYTE]}), use_dictionary=False)
-
-    assert "too much memory" in refusal(tmp_path / "s.parquet", content)
-
-
 def test_a_long_row_costs_only_itself(tmp_path: Path) -> None:
     table = pa.table({"x": [[1], list(range(MAX_SEED_VALUES + 1)), [3]]})
     write(tmp_path / "s.parquet", to_parquet(table))
@@ -155,18 +149,18 @@ def test_a_parquet_file_with_millions_of_rows_is_opened_without_reading_them(tmp
         assert list(itertools.islice(seeds, 2)) == [Seed({"n": None})] * 2
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_the_number_of_columns_is_limited_and_none_is_compared_with_all_others(
-    tmp_path: Path, suffix: str
-) -> None:
-    def make(count: int) -> bytes:
-        if suffix == "parquet":
-            return to_parquet(pa.table({f"c{number}": [1] for number in range(count)}))
-        return ",".join(f"c{number}" for number in range(count)).encode() + b"\n" + b",".join([b"1"] * count)
+def test_the_number_of_columns_is_limited_and_none_is_compared_with_all_others(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(MAX_COLUMNS + 1)]
 
-    assert "10,000" in refusal(tmp_path / f"s.{suffix}", make(MAX_COLUMNS + 1))
-    write(tmp_path / f"s.{suffix}", make(MAX_COLUMNS))
-    (seed,) = open_seeds(tmp_path / f"s.{suffix}")
+    def to_csv(count: int) -> str:
+        return ",".join(names[:count]) + "\n" + ",".join(["1"] * count)
+
+    assert "10,001 columns" in refusal(tmp_path / "s.csv", to_csv(MAX_COLUMNS + 1))
+    assert "10,001 columns" in refusal(
+        tmp_path / "s.parquet", to_parquet(pa.table({name: pa.nulls(1) for name in names}))
+    )
+    write(tmp_path / "s.csv", to_csv(MAX_COLUMNS))
+    (seed,) = open_seeds(tmp_path / "s.csv")
     assert len(seed.metadata) == MAX_COLUMNS
 
 
@@ -186,7 +180,7 @@ def test_very_many_columns_without_a_name_are_told_in_few_lines(tmp_path: Path) 
         ("s.csv", b"a\n1\n" + b"x" * (MAX_SEED_BYTES + 1), "line 3: it is longer than 32 MB"),
         (
             "s.csv",
-            b'a\n1\n"' + (b"x" * 1023 + b"\n") * (MAX_SEED_BYTES // 1024 + 1),
+            b'a\n1\n"' + (b"x" * 1023 + b"\n") * (MAX_SEED_BYTES // 900),
             "close the quotation mark",
         ),
         ("s.csv", b"a\n1\n" + b"," * (MAX_SEED_BYTES // 2), "line 3: more than 1,000,000 cells"),
