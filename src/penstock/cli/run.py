@@ -226,8 +226,9 @@ def _summarize(report: RunReport) -> None:
     )
     if report.error:
         print_message(f"{'Paused' if report.status is JobStatus.PAUSED else 'Stopped'}: {report.error}")
-    print_message(f"Records: {report.output}")
+    paths = report.to_dict()
+    print_message(f"Records: {paths['output']}")
     if report.failed_output:
-        print_message(f"Refused or failed, with the reasons: {report.failed_output}")
+        print_message(f"Refused or failed, with the reasons: {paths['failed_output']}")
     if report.advice:
         print_message(report.advice)
