@@ -1,10 +1,14 @@
-"""Things that are opened and closed: databases, clients, background tasks."""
+"""Things that are opened and closed: databases, clients, background tasks; and work that is given up."""
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
+
+Result = TypeVar("Result")
 
 
 class AsyncResource(ABC):
@@ -28,3 +32,16 @@ class AsyncResource(ABC):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+async def run_until(work: Awaitable[Result], *stops: Awaitable[object]) -> Result | None:
+    """The result of ``work``, or None when one of ``stops`` ends first: then ``work`` has been cancelled."""
+    task = asyncio.ensure_future(work)
+    others = [asyncio.ensure_future(stop) for stop in stops]
+    try:
+        await asyncio.wait([task, *others], return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for one in (task, *others):
+            one.cancel()
+        await asyncio.gather(task, *others, return_exceptions=True)

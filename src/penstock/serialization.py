@@ -66,6 +66,7 @@ def parse_json(text: str | bytes, *, parse_float: Callable[[str], Any] | None = 
     data = text.encode() if isinstance(text, str) else text
     if _LONG_NUMBER not in data.translate(_DIGITS):
         return value
+    del value  # two copies of a large value would be in memory
     try:
         return json.loads(data, parse_float=parse_float)
     except (ValueError, RecursionError) as error:  # more digits than Python converts, or nested very deep

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from httpx import AsyncClient
 
 from penstock.api.deps import Services
 from penstock.app import create_app, open_services
+from penstock.errors import ConflictError
 from penstock.settings import Settings
 from penstock.testing import ModelServer, refusal
 
@@ -233,3 +238,64 @@ async def test_the_separator_of_a_csv_file_can_be_said_and_is_kept_for_the_job(
     )
     assert refused.status_code == 400
     assert "A separator is one character" in refused.json()["error"]
+
+
+async def test_a_page_of_records_does_not_repeat_a_long_document(client: AsyncClient, create: Create) -> None:
+    number = await create(
+        {"type": "MarkdownMultiplierBlock"},
+        {"type": "DiversityScore", "config": {"field_name": "content"}},
+    )
+    text = "\n\n".join(f"## {section}\n\n{'lorem ipsum ' * 2000}" for section in range(20))
+    seeds = {"file": ("seeds.json", json.dumps({"metadata": {"file_content": text, "topic": "t"}}).encode())}
+    answer = await client.post("/api/generate", files=seeds, data={"pipeline_id": number})
+    await _wait(client, answer.json()["job_id"])
+
+    page = (await client.get("/api/records")).json()
+    few = (await client.get("/api/records?limit=2")).json()
+    one = (await client.get(f"/api/records/{page[0]['id']}")).json()
+
+    assert len(page) == 20
+    assert all(record["metadata"] == {"topic": "t"} for record in page)
+    assert all(record["trace"][0]["input"] == {"topic": "t"} for record in page)
+    assert all(record["metadata"]["file_content"] == text for record in (*few, one))
+    assert one["trace"][0]["input"]["file_content"] == text
+
+
+def _count_readers() -> int:
+    """How many processes read uploads for this one."""
+    count = 0
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = status.read_text().rpartition(")")[2].split()[1]
+            count += parent == str(os.getpid()) and b"reader_main" in status.with_name("cmdline").read_bytes()
+    return count
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_reading_an_upload_ends_when_the_service_stops(
+    app: FastAPI, client: AsyncClient, create: Create
+) -> None:
+    services: Services = app.state.services
+    number = await create(ECHO)
+    rows = b'{"n": [1, 2, 3, 4, 5, 6, 7, 8]}\n' * 300_000
+
+    uploading = asyncio.create_task(
+        client.post("/api/generate", files={"file": ("s.jsonl", rows)}, data={"pipeline_id": number})
+    )
+    async with asyncio.timeout(60):
+        while not _count_readers():
+            await asyncio.sleep(0.02)
+    services.closing.set()
+    answer = await uploading
+
+    assert (answer.status_code, _count_readers()) == (409, 0)
+    assert (await client.get("/api/jobs")).json() == []
+
+
+async def test_reading_an_upload_ends_when_its_client_has_gone(app: FastAPI, create: Create) -> None:
+    services: Services = app.state.services
+    number = await create(ECHO)
+    rows = b'{"n": [1, 2, 3, 4, 5, 6, 7, 8]}\n' * 300_000
+
+    with pytest.raises(ConflictError, match="not read to its end"):
+        await services.queue.submit(number, "s.jsonl", rows, stops=[asyncio.sleep(0.3)])

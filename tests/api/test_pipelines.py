@@ -324,3 +324,21 @@ async def test_deleting_a_pipeline_deletes_its_jobs_and_records(
             await jobs.get_job(session, job_id)
         with pytest.raises(NotFoundError, match="record not found"):
             await records.get_record(session, record_id)
+
+
+async def test_the_children_of_a_long_document_do_not_repeat_it(client: AsyncClient, create: Create) -> None:
+    number = await create(
+        {"type": "MarkdownMultiplierBlock"},
+        {"type": "DiversityScore", "config": {"field_name": "content"}},
+    )
+    text = "\n\n".join(f"## {section}\n\n{'lorem ipsum ' * 2000}" for section in range(20))
+
+    async def execute(document: str) -> list[dict[str, Any]]:
+        seed = {"file_content": document, "topic": "t"}
+        answer = await client.post(f"/api/pipelines/{number}/execute", json=seed)
+        return [result["trace"][0]["input"] for result in answer.json()["results"]]
+
+    short, long = await execute("# a\n\nb\n\n# c\n\nd"), await execute(text)
+
+    assert [sorted(seen) for seen in short] == [["file_content", "topic"]] * 2
+    assert long == [{"file_content": text, "topic": "t"}] + [{"topic": "t"}] * 19

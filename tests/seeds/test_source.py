@@ -85,6 +85,9 @@ def test_seeds_can_be_read_again(tmp_path: Path, suffix: str) -> None:
         (b'[{"metadata": {"a": 1}}]', "json"),
         (b'{"a": 1}\n{"a": 2}\n', "jsonl"),
         (b'{\n"metadata": {}}', "json"),
+        (b"question,answer\nWhy?,Because\n", "csv"),
+        (b'\xef\xbb\xbfquestion;answer\r\n"Why; then?";Because\r\n', "csv"),
+        (b"sep=;\nquestion;answer\nWhy?;Because\n", "csv"),
     ],
 )
 def test_the_format_of_standard_input_is_detected_from_its_first_bytes(
@@ -100,13 +103,13 @@ def test_the_format_of_standard_input_is_detected_from_its_first_bytes(
 def test_standard_input_of_unknown_format_is_refused_unless_it_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a,b\n1,2\n")))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\n1\n2\n")))
     with pytest.raises(BadInputError, match="say which it is"):
         open_seeds("-")
 
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a,b\n1,2\n")))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\n1\n2\n")))
     with open_seeds("-", format="csv") as seeds:
-        assert list(seeds) == [Seed({"a": "1", "b": "2"})]
+        assert list(seeds) == [Seed({"a": "1"}), Seed({"a": "2"})]
 
 
 def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import File, Form, Query, UploadFile
+from fastapi import File, Form, Query, Request, UploadFile
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
@@ -25,7 +25,7 @@ _CHANGES = error_responses(404, 409, 422)
 _POLL_SECONDS = 0.5
 
 SeedUpload = Annotated[
-    UploadFile, File(description="Seeds: .json, .md, .jsonl, .csv or .parquet, up to 10 MB.")
+    UploadFile, File(description="Seeds: .json, .md, .jsonl, .csv or .parquet, up to 10 MB, also as .gz.")
 ]
 SeparatorForm = Annotated[
     str | SkipJsonSchema[None],
@@ -41,6 +41,7 @@ PipelineForm = Annotated[int, Form(ge=0, lt=2**63, description="The pipeline tha
     responses=_UNKNOWN,
 )
 async def generate(
+    request: Request,
     services: ServicesDep,
     file: SeedUpload,
     pipeline_id: PipelineForm,
@@ -55,14 +56,14 @@ async def generate(
 ) -> Json:
     """Answers at once. The job waits until fewer than `MAX_RUNNING_JOBS` run; it survives a restart of the
     service."""
-    content = await file.read()
     job_id = await services.queue.submit(
         pipeline_id,
         file.filename or "",
-        content,
+        await file.read(),
         fresh=fresh,
         concurrency=concurrency,
         separator=separator or None,
+        stops=[services.closing.wait(), _wait_for_disconnect(request)],
     )
     return Json({"job_id": job_id})
 
@@ -74,12 +75,19 @@ async def generate(
     responses=_UNKNOWN,
 )
 async def generate_from_file(
-    services: ServicesDep, file: SeedUpload, pipeline_id: PipelineForm, separator: SeparatorForm = None
+    request: Request,
+    services: ServicesDep,
+    file: SeedUpload,
+    pipeline_id: PipelineForm,
+    separator: SeparatorForm = None,
 ) -> Json:
     """For small files: answers when the job has ended or is paused. `generate` answers at once."""
-    content = await file.read()
     job_id = await services.queue.submit(
-        pipeline_id, file.filename or "", content, separator=separator or None
+        pipeline_id,
+        file.filename or "",
+        await file.read(),
+        separator=separator or None,
+        stops=[services.closing.wait(), _wait_for_disconnect(request)],
     )
     job = await services.queue.read(job_id)
     while job.status in {JobStatus.QUEUED, JobStatus.RUNNING} and not services.closing.is_set():
@@ -172,3 +180,9 @@ async def list_failures(
     failed = (await jobs.count_records(session, job_id))[RecordStatus.FAILED]
     listed = [{"cause": one.cause, "count": one.count, "example_id": one.example_id} for one in causes]
     return Json({"job_id": job_id, "failed": failed, "causes": listed})
+
+
+async def _wait_for_disconnect(request: Request) -> None:
+    """Return when the client has gone; the body has been read by then."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Body, Request
@@ -13,15 +14,19 @@ from penstock.api.deps import Services, ServicesDep
 from penstock.api.errors import error_responses
 from penstock.api.routing import Json, RowId, make_router
 from penstock.api.schemas.executions import Execution, Executions, Preview, PreviewBody
+from penstock.entities import ExecutionResult
 from penstock.errors import BadInputError, DefinitionError, PipelineError
 from penstock.redaction import redact_known
 from penstock.seeds.model import split_seed
+from penstock.serialization import to_json, to_text
 from penstock.storage import pipelines
 from penstock.storage.entities import StoredPipeline
 from penstock.workflow import Pipeline
 
 router = make_router("/api/pipelines", "pipelines")
 
+_MAX_REPEATED = 4 * 1024 * 1024
+"""How much the children of a multiplier may repeat of its document, in characters."""
 _UNKNOWN = error_responses(404, 422)
 
 
@@ -38,7 +43,8 @@ async def execute_pipeline(
     services: ServicesDep,
 ) -> Response:
     """The body is the initial state. Nothing is stored: no job, no record, no journal. A multiplier pipeline
-    answers `{results: […]}`. An error of a step is a 400 whose `detail` names the block and the step."""
+    answers `{results: […]}`; a long document that it took apart is in the first trace only. An error of a
+    step is a 400 whose `detail` names the block and the step."""
     stored = await _load(services, pipeline_id)
     pipeline = _build(stored.definition, services)
     with llm.use_client(services.client):
@@ -47,7 +53,9 @@ async def execute_pipeline(
         services.observer.observe(stored.name, result, request.headers)
     single = results[0] if results and not results[0].child else None  # a multiplier that failed has no child
     if single is None:
-        return _MaskedJson({"results": [result.to_dict() for result in results]})
+        consumed = pipeline.find_consumed(initial_state)
+        body = await asyncio.to_thread(_to_bytes, results, consumed)
+        return Response(body, media_type="application/json")
     if single.error is not None:
         raise single.error
     return _MaskedJson(single.to_dict())
@@ -93,6 +101,24 @@ async def preview_pipeline(
     return _MaskedJson(
         {"steps": steps, "children": preview.children, "error": None, **preview.outcome.to_dict()}
     )
+
+
+def _to_bytes(results: Sequence[ExecutionResult], consumed: Collection[str]) -> bytes:
+    """The children of a multiplier as JSON, one by one, so that a thread lets others run between two.
+
+    A long document that was taken apart is only in the first one's trace, and not repeated by each child.
+    """
+    document = sum(len(to_text(results[0].initial.get(name))) for name in consumed) if results else 0
+    is_repeated = document * len(results) <= _MAX_REPEATED
+    texts = []
+    for number, result in enumerate(results):
+        view = result.to_dict()
+        if number and not is_repeated and view["trace"]:
+            entry = view["trace"][0]
+            seen = {key: value for key, value in entry["input"].items() if key not in consumed}
+            view["trace"] = [{**entry, "input": seen}, *view["trace"][1:]]
+        texts.append(redact_known(to_json(view).lstrip()))
+    return f'{{"results":[{",".join(texts)}]}}'.encode()
 
 
 class _MaskedJson(Json):

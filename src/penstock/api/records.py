@@ -23,7 +23,7 @@ from penstock.api.schemas.records import BulkEdit, Changed, Counts, Deleted, Edi
 from penstock.entities import RecordStatus
 from penstock.errors import BadInputError, NotFoundError
 from penstock.redaction import redact_known
-from penstock.serialization import to_json
+from penstock.serialization import to_json, to_text
 from penstock.storage import records
 from penstock.storage.entities import Record
 from penstock.storage.filters import Order
@@ -33,6 +33,8 @@ from penstock.storage.tables import to_iso8601
 router = make_router("/api/records", "records")
 
 MAX_PAGE: Final = 1000
+MAX_REPEATED: Final = 4 * 1024 * 1024
+"""How much a page may repeat of documents that multipliers took apart, in characters."""
 
 _UNKNOWN = error_responses(404, 422)
 _INLINE = 25
@@ -107,7 +109,8 @@ async def list_records(
         bool,
         Query(
             description="false: `accumulated_state` in place of the trace, and `metadata` without the "
-            "document that a multiplier took apart.",
+            "document that a multiplier took apart. That is also left out, and from traces, where the "
+            "documents of a page would be more than 4 MB; one record has it always.",
         ),
     ] = True,
 ) -> Response:
@@ -219,21 +222,39 @@ def _answer(record: Record) -> Response:
 
 
 async def _serialize(found: Sequence[Record], *, traces: bool) -> bytes:
+    documents = sum(map(_document_size, found)) <= MAX_REPEATED
     if len(found) <= _INLINE:
-        return _to_bytes(found, traces)
-    return await asyncio.to_thread(_to_bytes, found, traces)
+        return _to_bytes(found, traces, documents)
+    return await asyncio.to_thread(_to_bytes, found, traces, documents)
 
 
-def _to_bytes(found: Sequence[Record], traces: bool) -> bytes:
+def _document_size(record: Record) -> int:
+    """Roughly how much a record repeats of the document that a multiplier took apart."""
+    return sum(len(to_text(record.metadata.get(name))) for name in record.consumed)
+
+
+def _to_bytes(found: Sequence[Record], traces: bool, documents: bool) -> bytes:
     """A JSON array, record by record, so that a thread releases the interpreter between two of them."""
-    return f"[{','.join(redact_known(to_json(_view(record, traces))) for record in found)}]".encode()
+    return (
+        f"[{','.join(redact_known(to_json(_view(record, traces, documents))) for record in found)}]".encode()
+    )
 
 
-def _view(record: Record, traces: bool) -> Mapping[str, Any]:
+def _view(record: Record, traces: bool, documents: bool) -> Mapping[str, Any]:
     view = record.to_dict(trace=traces)
     if traces:
-        return view
+        return view if documents else _leave_out(view, record)
     return {**view, "metadata": record.own_metadata, "accumulated_state": record.accumulated_state}
+
+
+def _leave_out(view: Mapping[str, Any], record: Record) -> Mapping[str, Any]:
+    """The view without the document that a multiplier took apart."""
+    trace = [{**entry, "input": _without(entry.get("input"), record.consumed)} for entry in view["trace"]]
+    return {**view, "metadata": record.own_metadata, "trace": trace}
+
+
+def _without(seen: Any, names: Sequence[str]) -> Any:
+    return {key: value for key, value in seen.items() if key not in names} if isinstance(seen, dict) else seen
 
 
 def _next_address(request: Request, cursor: str) -> str:

@@ -10,6 +10,7 @@ import click
 
 from penstock.cli.output import ExitStatus, json_option, pluralize, print_json, print_message
 from penstock.errors import BadInputError
+from penstock.file_names import path_key
 
 if TYPE_CHECKING:
     from penstock.storage.database import Storage
@@ -131,7 +132,7 @@ async def _find_job(storage: Storage, source: str | None) -> Job:
             return newest[0]
         if source.isdecimal() and not Path(source).exists():
             return await jobs.get_job(session, int(source))
-        found = await jobs.find_job_by_output(session, str(Path(source).resolve()))
+        found = await jobs.find_job_by_output(session, path_key(Path(source).resolve()))
     if found is None:
         raise BadInputError(
             f"{source} is neither a job's number nor the output of a run in the database "

@@ -41,7 +41,7 @@ Examples:
   penstock run pipeline.yaml seeds.csv -o out.jsonl --dry-run
   penstock run pipeline.yaml seeds.csv -o out.jsonl --retry-failed
   cat seeds.jsonl | penstock run pipeline.yaml - -o out.jsonl
-  cat seeds.csv | penstock run pipeline.yaml - --seed-format csv -o out.jsonl
+  cat seeds.md | penstock run pipeline.yaml - --seed-format md -o out.jsonl
 """
 
 
@@ -123,7 +123,11 @@ def run(**arguments: Any) -> None:
         raise click.UsageError("--fresh and --replay exclude each other.")
     pipeline = load_pipeline(given.pipeline)
     with load_seeds(
-        given.seeds, given.pipeline, seed_format=given.seed_format, separator=given.separator
+        given.seeds,
+        given.pipeline,
+        seed_format=given.seed_format,
+        separator=given.separator,
+        limit=given.limit,
     ) as seeds:
         if given.dry_run:
             from penstock.cli.dry_run import show_dry_run
@@ -222,8 +226,9 @@ def _summarize(report: RunReport) -> None:
     )
     if report.error:
         print_message(f"{'Paused' if report.status is JobStatus.PAUSED else 'Stopped'}: {report.error}")
-    print_message(f"Records: {report.output}")
+    paths = report.to_dict()
+    print_message(f"Records: {paths['output']}")
     if report.failed_output:
-        print_message(f"Refused or failed, with the reasons: {report.failed_output}")
+        print_message(f"Refused or failed, with the reasons: {paths['failed_output']}")
     if report.advice:
         print_message(report.advice)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
@@ -17,8 +17,8 @@ from penstock.errors import BadInputError, ConflictError, NotFoundError, Storage
 from penstock.jobs.job_holder import CANCEL_SECONDS, change_job_elsewhere, lock_unheld_jobs
 from penstock.jobs.running_job import STORAGE_RETRY_SECONDS, RunningJob, wait_unless_closing
 from penstock.jobs.runtime import Runtime
-from penstock.lifecycle import AsyncResource
-from penstock.seeds import parse_upload
+from penstock.lifecycle import AsyncResource, run_until
+from penstock.seeds import SeedSource
 from penstock.storage import jobs, pipelines, seed_files
 from penstock.storage.entities import Job
 from penstock.storage.job_locks import lock_job
@@ -80,13 +80,28 @@ class JobQueue(AsyncResource):
         fresh: bool = False,
         concurrency: int | None = None,
         separator: str | None = None,
+        stops: Sequence[Awaitable[object]] = (),
     ) -> int:
         """Queue a job over an uploaded seed file and return its id; ``separator`` is that of a CSV file.
 
         Raises NotFoundError, BadInputError, BlockNotFoundError or DefinitionError: a job that cannot run is
-        refused before anything is queued.
+        refused before anything is queued. Raises ConflictError when one of ``stops`` ends while the file is
+        read.
         """
-        source = await asyncio.to_thread(parse_upload, name, content, separator=separator)
+        options = {"origin": ORIGIN, "fresh": fresh, "concurrency": concurrency, "separator": separator}
+        reading = self.runtime.uploads.read(name, content, separator=separator)
+        source = await run_until(reading, *stops)
+        if source is None:
+            raise ConflictError("The seed file was not read to its end, because the service is stopping.")
+        with source:
+            job_id = await self._save(pipeline_id, source, content, options)
+        await self._start_now()
+        return job_id
+
+    async def _save(
+        self, pipeline_id: int, source: SeedSource, content: bytes, options: dict[str, Any]
+    ) -> int:
+        """Save a new job and its seed file."""
         async with self.runtime.storage.session() as session:
             stored = await pipelines.get_pipeline(session, pipeline_id)
             pipeline = Pipeline.load_from_dict(stored.definition)
@@ -98,15 +113,9 @@ class JobQueue(AsyncResource):
                 total_seeds=source.total or 0,
                 status=JobStatus.QUEUED,
                 source={"seeds": source.name, "digest": source.digest},
-                options={
-                    "origin": ORIGIN,
-                    "fresh": fresh,
-                    "concurrency": concurrency,
-                    "separator": separator,
-                },
+                options=options,
             )
-            await seed_files.save_seed_file(session, job_id, name, content)
-        await self._start_now()
+            await seed_files.save_seed_file(session, job_id, source.name, content)
         return job_id
 
     def find_running(self, job_id: int) -> RunningJob | None:

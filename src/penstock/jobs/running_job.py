@@ -17,8 +17,9 @@ from penstock.jobs.progress import Progress
 from penstock.jobs.resume import resume_job, save_outcome
 from penstock.jobs.runner import JobRunner
 from penstock.jobs.runtime import Runtime
+from penstock.lifecycle import run_until
 from penstock.llm import JournalMode
-from penstock.seeds import SeedSource, parse_upload
+from penstock.seeds import SeedSource
 from penstock.storage import jobs, pipelines, seed_files
 from penstock.storage.entities import Job
 from penstock.workflow import Pipeline
@@ -142,9 +143,10 @@ class RunningJob:
             self._job = await jobs.get_job(session, job.id)
         pipeline = Pipeline.load_from_dict(stored.definition)
         chosen = job.options or {}
-        source = await asyncio.to_thread(
-            parse_upload, file.name, file.content, separator=chosen.get("separator")
-        )
+        reading = self._runtime.uploads.read(file.name, file.content, separator=chosen.get("separator"))
+        source = await run_until(reading, self._closing.wait())
+        if source is None:  # the next process continues it
+            return None
         options = JobOptions(
             concurrency=chosen.get("concurrency"),
             mode=JournalMode.FRESH if chosen.get("fresh") else JournalMode.NORMAL,
@@ -161,7 +163,8 @@ class RunningJob:
         elif self._closing.is_set():
             runner.cancel(JobStatus.RUNNING)
         await self._on_change()
-        status = await runner.process(seeds)
+        with seeds:
+            status = await runner.process(seeds)
         if status is JobStatus.RUNNING:  # interrupted: the next process continues it
             self._runtime.writer.update_job(self.job_id, **runner.job_fields())
             await self._runtime.writer.flush()

@@ -17,6 +17,7 @@ from typing import Any
 
 from penstock import llm
 from penstock.entities import JobStatus, Usage
+from penstock.file_names import path_key, show_path
 from penstock.jobs.job_holder import hold_job
 from penstock.jobs.options import JobOptions, RunOptions
 from penstock.jobs.output_files import find_output_files, lock_files, refuse_inputs
@@ -86,8 +87,8 @@ class RunReport:
             "usage": self.usage.to_dict(),
             "seconds": round(self.seconds, 3),
             "model": self.model,
-            "output": str(self.output) if self.output else None,
-            "failed_output": str(self.failed_output) if self.failed_output else None,
+            "output": show_path(self.output) if self.output else None,
+            "failed_output": show_path(self.failed_output) if self.failed_output else None,
             "error": self.error,
             "advice": self.advice,
         }
@@ -315,7 +316,7 @@ async def _find_or_create_job(
 
 def _output_key(output: Path | None) -> str:
     """The output as it identifies a run."""
-    return str(output.resolve()) if output is not None else ""
+    return path_key(output.resolve()) if output is not None else ""
 
 
 async def _find_or_save_pipeline(session: Session, name: str, definition: dict[str, Any]) -> int:

@@ -1,12 +1,13 @@
-"""What all jobs of a process share: the database, its writer and journal, and the client for models."""
+"""What all jobs of a process share: database, writer, journal, client for models, reader of uploads."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock import llm
+from penstock.seeds import UploadReader
 from penstock.settings import Settings
 from penstock.storage.database import Storage
 from penstock.storage.journal import DurableJournal
@@ -22,6 +23,7 @@ class Runtime:
     writer: Writer
     journal: DurableJournal
     client: llm.Client
+    uploads: UploadReader = field(default_factory=UploadReader)
 
 
 @asynccontextmanager

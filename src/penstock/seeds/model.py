@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from penstock.errors import BadInputError
-from penstock.seeds.limits import MAX_DEPTH, MAX_REPETITIONS
+from penstock.seeds.limits import MAX_DEPTH, MAX_REPETITIONS, MAX_SEED_VALUES
 
 NO_SEEDS = "The seed file holds no seeds."
 _SEED_KEYS = frozenset({"metadata", "repetitions"})
@@ -91,13 +91,17 @@ def parse_seed(item: dict[str, Any], place: str) -> Seed:
 def check_values(variables: Mapping[str, Any], place: str) -> None:
     """Raise BadInputError for variables that cannot be kept as they are.
 
-    That is what is nested deeper than ``MAX_DEPTH`` levels, and text with a null character, which PostgreSQL
-    cannot store.
+    That is what is nested deeper than ``MAX_DEPTH`` levels or has more than ``MAX_SEED_VALUES`` values, and
+    text with a null character, which PostgreSQL cannot store.
     """
     level: list[Any] = [variables]
+    count = 0
     for _ in range(MAX_DEPTH):
         deeper: list[Any] = []
         for container in level:
+            count += len(container)
+            if count > MAX_SEED_VALUES:
+                raise many_values_error(place)
             is_object = isinstance(container, dict)
             if is_object and any("\0" in key for key in container if isinstance(key, str)):
                 raise BadInputError(f"{place} has a null character (\\u0000) in a name. Remove it.")
@@ -111,6 +115,11 @@ def check_values(variables: Mapping[str, Any], place: str) -> None:
             return
         level = deeper
     raise BadInputError(f"{place} is nested more than {MAX_DEPTH} levels deep. Make it flatter.")
+
+
+def many_values_error(place: str) -> BadInputError:
+    """The error for a seed with more than ``MAX_SEED_VALUES`` values."""
+    return BadInputError(f"{place} has more than {MAX_SEED_VALUES:,} values. Make it smaller.")
 
 
 def count_records(seeds: Iterable[Seed]) -> int:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import tempfile
 import threading
-import zlib
+from collections.abc import Callable
 from typing import IO, Any, BinaryIO, Self, cast
 
-from penstock.errors import BadInputError
 from penstock.seeds.limits import check_size
+from penstock.seeds.unpacking import GZIP_MARK
 
 _CHUNK_BYTES = 1024 * 1024
-_GZIP_MARK = b"\x1f\x8b"
 
 
 class Spool:
@@ -23,33 +21,32 @@ class Spool:
     The operating system removes the file when the process ends, however it ends.
     """
 
-    def __init__(self, stream: IO[bytes], name: str, limit: int | None) -> None:
-        """Copy ``stream`` to its end; raises TooLargeError beyond ``limit`` bytes."""
-        self._file = cast("BinaryIO", tempfile.TemporaryFile(prefix="penstock-seeds-"))  # noqa: SIM115 - see close
-        self._lock = threading.Lock()
+    def __init__(self, name: str, limit: int | None) -> None:
+        """An empty copy; copying more than ``limit`` bytes raises TooLargeError with ``name``."""
+        self.name = name
         self.size = 0
-        try:
-            while chunk := stream.read(_CHUNK_BYTES):
-                self.size += len(chunk)
-                check_size(self.size, limit, name)
-                self._file.write(chunk)
-            self._file.flush()
-        except BaseException:
-            self._file.close()
-            raise
+        self._limit = limit
+        self._file = open_temporary()
+        self._lock = threading.Lock()
 
-    def unpack(self, name: str, limit: int | None) -> Spool:
-        """What gzip compressed to this content, as a new spool in place of this one."""
-        try:
-            with self, gzip.GzipFile(fileobj=self.open()) as stream:
-                return Spool(cast("IO[bytes]", stream), name, limit)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise BadInputError(f"{name} cannot be unpacked: {error}.", {"file": name}) from error
+    def append(self, data: bytes) -> None:
+        """Copy a part of the stream."""
+        self.size += len(data)
+        check_size(self.size, self._limit, self.name)
+        with self._lock:
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(data)
+            self._file.flush()
+
+    def copy(self, stream: IO[bytes]) -> None:
+        """Copy what is left of the stream."""
+        while chunk := stream.read(_CHUNK_BYTES):
+            self.append(chunk)
 
     @property
     def is_compressed(self) -> bool:
         """Whether this is the content of a gzip file."""
-        return self.read_at(0, len(_GZIP_MARK)) == _GZIP_MARK
+        return self.read_at(0, len(GZIP_MARK)) == GZIP_MARK
 
     def read_at(self, offset: int, count: int) -> bytes:
         """Up to ``count`` bytes from position ``offset``."""
@@ -59,7 +56,7 @@ class Spool:
 
     def open(self) -> BinaryIO:
         """A new reader at the beginning, with a position of its own."""
-        return io.BufferedReader(_SpoolReader(self), _CHUNK_BYTES)
+        return _open_reader(self.read_at, self.size, self._file.fileno())
 
     def close(self) -> None:
         """Remove the temporary file."""
@@ -72,9 +69,33 @@ class Spool:
         self.close()
 
 
-class _SpoolReader(io.RawIOBase):
-    def __init__(self, spool: Spool) -> None:
-        self._spool = spool
+def open_temporary() -> BinaryIO:
+    """A temporary file without a name."""
+    return cast("BinaryIO", tempfile.TemporaryFile(prefix="penstock-seeds-"))
+
+
+def open_at_start(file: BinaryIO) -> BinaryIO:
+    """A reader at the beginning of an open file, which leaves the file's own position as it is."""
+    number = file.fileno()
+    if not hasattr(os, "pread"):  # Windows
+        file.seek(0)
+        return file
+    return _open_reader(
+        lambda offset, count: os.pread(number, count, offset), os.fstat(number).st_size, number
+    )
+
+
+def _open_reader(read_at: Callable[[int, int], bytes], size: int, number: int) -> BinaryIO:
+    return io.BufferedReader(_Reader(read_at, size, number), _CHUNK_BYTES)
+
+
+class _Reader(io.RawIOBase):
+    """Reads at a position of its own."""
+
+    def __init__(self, read_at: Callable[[int, int], bytes], size: int, number: int) -> None:
+        self._read_at = read_at
+        self._size = size
+        self._number = number
         self._position = 0
 
     def readable(self) -> bool:
@@ -83,14 +104,18 @@ class _SpoolReader(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        """The file, for another process that reads it."""
+        return self._number
+
     def readinto(self, buffer: Any) -> int:
-        data = self._spool.read_at(self._position, len(buffer))
+        data = self._read_at(self._position, len(buffer))
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._spool.size}[whence]
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = max(0, start + offset)
         return self._position
 

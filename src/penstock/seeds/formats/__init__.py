@@ -13,7 +13,7 @@ from penstock.seeds.formats.markdown_file import read_markdown
 from penstock.seeds.formats.parquet_file import count_parquet_rows, read_parquet
 from penstock.seeds.model import Seed, UnusableSeed
 
-__all__ = ["count_parquet_rows", "list_csv_notes", "read_seeds"]
+__all__ = ["count_parquet_rows", "list_csv_notes", "read_parquet", "read_seeds"]
 
 _READERS: dict[SeedFormat, Callable[[BinaryIO, str], Iterator[Seed | UnusableSeed]]] = {
     "json": read_json,

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO
 
-from penstock.seeds.formats.csv_separator import check_separator, find_separator, read_separator_line
-from penstock.seeds.formats.text import binary_error, encoding_error, line_error
+from penstock.seeds.formats.csv_separator import (
+    SEPARATORS,
+    check_separator,
+    find_separator,
+    read_separator_line,
+)
+from penstock.seeds.formats.text import binary_error, encoding_error, line_error, read_lines, size_error
+from penstock.seeds.limits import MAX_COLUMNS, MAX_SEED_BYTES
 from penstock.seeds.model import Seed, UnusableSeed
 
-_MAX_CELL_CHARACTERS = 2**31 - 1
+_SEPARATORS = [mark.encode() for mark in SEPARATORS]
+_MAX_SEPARATORS = 1_000_000
+"""How many separators a line may have."""
+_MAX_NOTES = 5
 _SAMPLE_LINES = 200
 _SAMPLE_CHARACTERS = 1_000_000
 
@@ -59,8 +67,8 @@ def list_csv_notes(stream: BinaryIO, name: str, separator: str | None = None) ->
 
 def _open_table(stream: BinaryIO, name: str, separator: str | None) -> _Table | None:
     """The table, or None when there is not even a header."""
-    csv.field_size_limit(_MAX_CELL_CHARACTERS)  # the default, 128 KB, is less than a document
-    lines = _decode_lines(stream, name)
+    csv.field_size_limit(2 * MAX_SEED_BYTES)  # the default, 128 KB, is less than a document
+    lines = _Lines(stream, name)
     sample = _take_sample(lines)
     first = sample[0] if sample else ""
     skipped = 0
@@ -71,41 +79,58 @@ def _open_table(stream: BinaryIO, name: str, separator: str | None) -> _Table | 
     elif name.lower().removesuffix(".gz").endswith(".tsv"):
         separator = "\t"
     else:
-        separator = written or find_separator(sample)
-    rows = _iterate_rows(chain(sample, lines), separator, name, skipped)
+        separator = written or find_separator(_shorten(sample))
+    rows = _iterate_rows(sample, lines, separator, skipped)
     line, header = next(rows, (0, None))
     if header is None:
         return None
     columns, notes = _name_columns([cell.strip() for cell in header], sample, separator, name)
-    _refuse_duplicates(columns, name, line)
+    _check_columns(columns, name, line)
     return _Table(columns, rows, separator, notes)
 
 
+class _Lines:
+    """The lines of the file with their ends; ``row_bytes`` is what has been read of the present row."""
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self.name = name
+        self.row_bytes = 0
+        self._number = 0
+        self._lines = read_lines(stream, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._number += 1
+        self.row_bytes += len(line)
+        if self.row_bytes > MAX_SEED_BYTES:
+            raise size_error(self.name, self._number, ", or close the quotation mark of a cell before it")
+        if len(line) > _MAX_SEPARATORS and max(map(line.count, _SEPARATORS)) > _MAX_SEPARATORS:
+            raise line_error(self.name, self._number, f"more than {_MAX_SEPARATORS:,} cells. Split the row.")
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            raise encoding_error(self.name, self._number, line) from error
+        if "\0" in text:
+            raise binary_error(self.name, self._number)
+        return text
+
+
 def _iterate_rows(
-    lines: Iterator[str], separator: str, name: str, skipped: int
+    sample: list[str], lines: _Lines, separator: str, skipped: int
 ) -> Iterator[tuple[int, list[str]]]:
-    rows = csv.reader(lines, delimiter=separator, strict=True)
+    """The rows that are not empty, those of the lines in ``sample`` first."""
+    rows = csv.reader(chain(sample, lines), delimiter=separator, strict=True)
+    lines.row_bytes = 0
     try:
         for row in rows:
+            lines.row_bytes = 0
             if row:
                 yield rows.line_num + skipped, row
     except csv.Error as error:
-        raise line_error(name, rows.line_num + skipped, f"this is not valid CSV: {error}.") from error
-
-
-def _decode_lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    """The lines with their ends, which may be LF, CR LF or CR alone."""
-    for number, line in enumerate(stream, start=1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise encoding_error(name, number, line) from error
-        if "\0" in text:
-            raise binary_error(name, number)
-        if "\r" in text.removesuffix("\n").removesuffix("\r"):
-            yield from io.StringIO(text, newline="")
-        else:
-            yield text
+        raise line_error(lines.name, rows.line_num + skipped, f"this is not valid CSV: {error}.") from error
 
 
 def _take_sample(lines: Iterator[str]) -> list[str]:
@@ -117,6 +142,11 @@ def _take_sample(lines: Iterator[str]) -> list[str]:
         if len(sample) >= _SAMPLE_LINES or size >= _SAMPLE_CHARACTERS:
             break
     return sample
+
+
+def _shorten(sample: list[str]) -> list[str]:
+    """The sample with an end to a last line that is very long."""
+    return [*sample[:-1], sample[-1][:_SAMPLE_CHARACTERS]] if sample else sample
 
 
 def _trim(row: list[str], width: int) -> list[str]:
@@ -135,14 +165,20 @@ def _name_columns(
     if named < len(header) and _is_empty_beyond(named, sample, separator):
         header = header[:named]
         notes.append(f"{name}: the header ends with a separator; what follows has no values and is left out.")
+    taken = set(header)
     columns: list[str] = []
+    unnamed = 0
     for number, column in enumerate(header, start=1):
         if not column:
             column = f"column_{number}"  # noqa: PLW2901 - the name that it gets
-            while column in header:
+            while column in taken:
                 column += "_"  # noqa: PLW2901 - until the name is free
-            notes.append(f"{name}: column {number} has no name; it is called '{column}'.")
+            unnamed += 1
+            if unnamed <= _MAX_NOTES:
+                notes.append(f"{name}: column {number} has no name; it is called '{column}'.")
         columns.append(column)
+    if unnamed > _MAX_NOTES:
+        notes.append(f"{name}: {unnamed - _MAX_NOTES} more columns have no name and are called alike.")
     return columns, notes
 
 
@@ -153,7 +189,16 @@ def _is_empty_beyond(width: int, sample: Sequence[str], separator: str) -> bool:
         return False
 
 
-def _refuse_duplicates(columns: Sequence[str], name: str, line: int) -> None:
-    for number, column in enumerate(columns):
-        if column in columns[:number]:
+def _check_columns(columns: Sequence[str], name: str, line: int) -> None:
+    """Raise BadInputError for too many columns, or two of the same name."""
+    if len(columns) > MAX_COLUMNS:
+        raise line_error(
+            name,
+            line,
+            f"{len(columns):,} columns are more than the {MAX_COLUMNS:,} that are possible. Leave some out.",
+        )
+    seen: set[str] = set()
+    for column in columns:
+        if column in seen:
             raise line_error(name, line, f"the column {column!r} is there twice. Rename one of them.")
+        seen.add(column)

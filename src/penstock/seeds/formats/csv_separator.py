@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 
 from penstock.errors import BadInputError
+from penstock.seeds.formats.detection import SeedFormat
 
-_SEPARATORS = ",;\t|"
+SEPARATORS = ",;\t|"
 _NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?\Z', re.IGNORECASE)
 """What Excel reads, and some programs write for it, as a first line."""
@@ -22,6 +23,15 @@ def check_separator(separator: str) -> str:
     return chosen
 
 
+def normalize_separator(separator: str | None, format_: SeedFormat, name: str) -> str | None:
+    """The separator that a user has given for the file ``name``, or None; raises BadInputError."""
+    if separator is None:
+        return None
+    if format_ != "csv":
+        raise BadInputError(f"{name} is not a CSV file, so it has no separator; leave it out.")
+    return check_separator(separator)
+
+
 def read_separator_line(line: str) -> str | None:
     """The separator that a first line such as ``sep=;`` names, or None for any other line."""
     found = _SEPARATOR_LINE.match(line)
@@ -33,18 +43,18 @@ def find_separator(lines: Sequence[str]) -> str:
 
     When several do, it is the one with the most cells. A header that none of them splits is one column.
     """
-    widths = {separator: _count_cells(lines, separator) for separator in _SEPARATORS}
-    splitting = [separator for separator in _SEPARATORS if (widths[separator] or [0])[0] > 1]
+    widths = {separator: _count_cells(lines, separator) for separator in SEPARATORS}
+    splitting = [separator for separator in SEPARATORS if (widths[separator] or [0])[0] > 1]
     if splitting:
         return max(splitting, key=lambda separator: _rate(widths[separator]))
     header = next((line for line in lines if line.strip()), "").rstrip("\r\n ")
-    if header and header[-1] in _SEPARATORS:
+    if header and header[-1] in SEPARATORS:
         return header[-1]
     # A separator that no row has leaves texts with commas whole; rows that commas split in the same way each
     # time are rather a table whose header is wrong.
     if len(set(widths[","][1:])) == 1:
         return ","
-    unused = [separator for separator in _SEPARATORS if set(widths[separator]) == {1}]
+    unused = [separator for separator in SEPARATORS if set(widths[separator]) == {1}]
     return unused[0] if unused else ","
 
 

@@ -1,17 +1,16 @@
-"""Which format a seed file has: from its name, or from its first bytes."""
+"""Which format a seed file has, from its name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-import orjson
-
 from penstock.errors import BadInputError
-from penstock.seeds.formats.text import BYTE_ORDER_MARK
 
 SeedFormat = Literal["json", "jsonl", "csv", "parquet", "md"]
 
+PARQUET_MARK = b"PAR1"
+"""The first bytes of a Parquet file."""
 _EXTENSIONS: dict[str, SeedFormat] = {
     ".json": "json",
     ".jsonl": "jsonl",
@@ -42,26 +41,4 @@ def get_format(name: str) -> SeedFormat:
         f"{name}: only .json, .jsonl, .csv, .parquet or .md files are accepted, also as .gz. "
         "Rename it, or say which of these formats it has (--seed-format).",
         {"file": name},
-    )
-
-
-def guess_format(start: bytes) -> SeedFormat:
-    """The format of content without a name, from its first bytes; raises BadInputError.
-
-    CSV and Markdown cannot be distinguished from other text, so only JSON, JSONL and Parquet are recognised.
-    """
-    if start.startswith(b"PAR1"):
-        return "parquet"
-    text = start.removeprefix(BYTE_ORDER_MARK).lstrip()
-    if text.startswith(b"["):
-        return "json"
-    if text.startswith(b"{"):
-        try:
-            orjson.loads(text.partition(b"\n")[0])
-        except orjson.JSONDecodeError:
-            return "json"
-        return "jsonl"
-    raise BadInputError(
-        "The format of the seeds cannot be detected from their first bytes; say which it is, "
-        "as in --seed-format csv."
     )

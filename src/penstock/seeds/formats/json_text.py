@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 
+from penstock.errors import BadInputError
+from penstock.seeds.limits import MAX_JSON_ITEMS
 from penstock.serialization import parse_json
 
 _NOT_JSON = ("NaN", "-Infinity", "Infinity")
@@ -18,6 +20,15 @@ def parse_exactly(text: str | bytes) -> Any:
     Raises ``orjson.JSONDecodeError``.
     """
     return parse_json(text, parse_float=_read_fraction)
+
+
+def refuse_many_values(data: bytes, place: str) -> None:
+    """Raise BadInputError for JSON whose values would take far more memory than its text."""
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_JSON_ITEMS:
+        raise BadInputError(
+            f"{place} holds too many values (more than {MAX_JSON_ITEMS:,} commas and brackets). "
+            "Split it, or use a JSONL file with one seed in each line."
+        )
 
 
 def explain(error: orjson.JSONDecodeError) -> str:

@@ -8,9 +8,11 @@ from typing import BinaryIO
 import orjson
 
 from penstock.errors import BadInputError
-from penstock.seeds.formats.json_text import explain, parse_exactly
-from penstock.seeds.formats.text import BYTE_ORDER_MARK, decode_text, line_error
+from penstock.seeds.formats.json_text import explain, parse_exactly, refuse_many_values
+from penstock.seeds.formats.text import decode_text, line_error, read_lines
 from penstock.seeds.model import Seed, UnusableSeed, parse_seed
+
+_LONG_LINE = 1024 * 1024
 
 
 def read_jsonl(stream: BinaryIO, name: str) -> Iterator[Seed | UnusableSeed]:
@@ -19,8 +21,8 @@ def read_jsonl(stream: BinaryIO, name: str) -> Iterator[Seed | UnusableSeed]:
     An object that has only ``metadata``, and perhaps ``repetitions``, is the long form. Empty lines are
     skipped.
     """
-    for number, line in enumerate(_split_lines(stream), start=1):
-        if line.strip():
+    for number, line in enumerate(read_lines(stream, name), start=1):
+        if not line.isspace():
             try:
                 yield _parse_line(line, name, number)
             except BadInputError as error:
@@ -28,6 +30,8 @@ def read_jsonl(stream: BinaryIO, name: str) -> Iterator[Seed | UnusableSeed]:
 
 
 def _parse_line(line: bytes, name: str, number: int) -> Seed:
+    if len(line) > _LONG_LINE:
+        refuse_many_values(line, f"{name} line {number}")
     try:
         row = parse_exactly(line)
     except orjson.JSONDecodeError as error:
@@ -37,13 +41,3 @@ def _parse_line(line: bytes, name: str, number: int) -> Seed:
     if not isinstance(row, dict):
         raise line_error(name, number, "each line must be an object.")
     return parse_seed(row, f"{name} line {number}")
-
-
-def _split_lines(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines without a byte order mark; a line may also end with CR alone."""
-    for number, line in enumerate(stream):
-        text = line.removeprefix(BYTE_ORDER_MARK) if number == 0 else line
-        if b"\r" in text.rstrip():
-            yield from text.split(b"\r")  # JSON has no CR inside of a text
-        else:
-            yield text

@@ -29,6 +29,9 @@ def iterate_values(column: Any) -> Iterator[Any]:
     """
     import pyarrow as pa
 
+    if pa.types.is_dictionary(column.type):
+        yield from _iterate_dictionary(column)
+        return
     values = None
     if not _has_nanoseconds(column.type):
         try:
@@ -45,6 +48,42 @@ def iterate_values(column: Any) -> Iterator[Any]:
             yield UnsupportedValueError(_FAR_DATE)
         except (pa.ArrowException, ValueError, KeyError) as error:
             yield UnsupportedValueError(f"cannot be read: {error}.")
+
+
+def is_plain(type_: Any) -> bool:
+    """Whether a seed can hold every value of the type."""
+    import pyarrow as pa
+
+    return any(check(type_) for check in (pa.types.is_integer, pa.types.is_boolean, pa.types.is_null))
+
+
+def count_values(column: Any) -> int:
+    """How many values an Arrow array has, those inside of its lists, maps and structs included."""
+    import pyarrow as pa
+
+    types = pa.types
+    count = len(column)
+    if not count:
+        return 0
+    if types.is_struct(column.type):
+        return count + sum(map(count_values, column.flatten()))
+    if types.is_map(column.type):
+        first, last = column.offsets[0].as_py(), column.offsets[-1].as_py()
+        parts = (column.keys, column.items)
+        return count + sum(count_values(part.slice(first, last - first)) for part in parts)
+    return count + count_values(column.flatten()) if types.is_nested(column.type) else count
+
+
+def _iterate_dictionary(column: Any) -> Iterator[Any]:
+    """The values of an Arrow dictionary array; each is converted once, however often it occurs."""
+    converted: dict[int, Any] = {}
+    for index in column.indices.to_pylist():
+        if index is None:
+            yield None
+            continue
+        if index not in converted:
+            [converted[index]] = iterate_values(column.dictionary.slice(index, 1))
+        yield converted[index]
 
 
 def to_json_value(value: Any) -> Any:
