@@ -10,8 +10,9 @@ import pytest
 from penstock.entities import Parts
 from penstock.errors import GateError
 from penstock.gates.builtin.json_schema import JSONSchemaGate
-from penstock.json_schema import TooMuchWorkError, child_process, compile_schema
+from penstock.json_schema import TooMuchWorkError, compile_schema, in_child
 from penstock.llm.structured_output import accepts
+from penstock.stoppable import child_process
 
 TREE = {
     "type": "object",
@@ -51,17 +52,17 @@ async def test_a_recursive_schema_is_checked_in_the_child() -> None:
 async def test_a_check_that_takes_too_long_is_stopped_and_the_next_one_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(child_process, "SECONDS", 0.5)
+    monkeypatch.setattr(in_child.child, "seconds", 0.5)
 
     with pytest.raises(GateError, match=r"JSONSchemaGate could not run: it takes more than 0\.5 seconds"):
         await check(DOUBLING_TREE, chain(50, "a", {"a": {}}))
 
-    monkeypatch.setattr(child_process, "SECONDS", 60)
+    monkeypatch.setattr(in_child.child, "seconds", 60)
     assert await check(TREE, {"child": {}}) == []
 
 
 async def test_the_event_loop_turns_while_a_check_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_process, "SECONDS", 1.0)
+    monkeypatch.setattr(in_child.child, "seconds", 1.0)
     checking = asyncio.create_task(check(DOUBLING_TREE, chain(50, "a", {"a": {}})))
 
     turns = 0
@@ -127,7 +128,7 @@ async def test_a_value_that_is_no_json_is_a_finding_in_the_child_too() -> None:
 
 async def test_a_child_that_was_killed_is_replaced() -> None:
     assert await check(TREE, {}) == []
-    process = child_process._child._process
+    process = in_child.child._process
     assert process is not None
     process.kill()
     process.wait()
@@ -135,7 +136,7 @@ async def test_a_child_that_was_killed_is_replaced() -> None:
     assert await check(TREE, {}) == []
 
 
-def test_the_child_has_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_child_has_no_keys() -> None:
     assert not any("KEY" in name or "TOKEN" in name for name in child_process._KEPT)
 
 

@@ -7,7 +7,6 @@ stopped after some seconds.
 
 from __future__ import annotations
 
-from penstock.json_schema.child_process import wait_in_thread
 from penstock.json_schema.errors import SchemaError, TooMuchWorkError, Violation
 from penstock.json_schema.validator import MASK, SchemaValidator, compile_schema, find_meta_violation
 
@@ -19,5 +18,4 @@ __all__ = [
     "Violation",
     "compile_schema",
     "find_meta_violation",
-    "wait_in_thread",
 ]

@@ -67,9 +67,9 @@ class SchemaValidator:
 
         Raises TooMuchWorkError when they are not known after some seconds, and what ``find_at_once`` raises.
         """
-        from penstock.json_schema.child_process import ask_child
+        from penstock.json_schema.in_child import find_violations
 
-        return ask_child(self.schema, value, most)
+        return find_violations(self.schema, value, most)
 
     def accepts(self, value: Any) -> bool:
         """Whether ``value`` follows the schema; False when that is too much work for the event loop."""

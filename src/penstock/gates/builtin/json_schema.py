@@ -11,14 +11,8 @@ from penstock.gates.json_answers import NOT_JSON, is_raw_response, read_json
 from penstock.gates.messages import shorten
 from penstock.gates.part_gate import BasePartGate
 from penstock.gates.parts import ABSENT
-from penstock.json_schema import (
-    MASK,
-    SchemaError,
-    TooMuchWorkError,
-    Violation,
-    compile_schema,
-    wait_in_thread,
-)
+from penstock.json_schema import MASK, SchemaError, TooMuchWorkError, Violation, compile_schema
+from penstock.stoppable import wait_in_thread
 
 _MAX_FINDINGS = 8
 _MAX_NAME = 60
