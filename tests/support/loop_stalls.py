@@ -20,9 +20,12 @@ _INTERVAL = 0.001
 
 @dataclass(slots=True)
 class Stalls:
-    """``longest``: the most seconds by which a task was resumed too late."""
+    """How long another task had to wait."""
 
     longest: float = 0.0
+    """The most seconds by which it was resumed too late; on a busy machine mostly the machine's doing."""
+    busiest: float = 0.0
+    """The most seconds of processor time that the loop's thread used before it was resumed."""
 
 
 @asynccontextmanager
@@ -31,7 +34,7 @@ async def measure_stalls() -> AsyncIterator[Stalls]:
     stalls = Stalls()
     watcher = asyncio.create_task(_watch(stalls))
     await asyncio.sleep(5 * _INTERVAL)
-    stalls.longest = 0.0
+    stalls.longest = stalls.busiest = 0.0
     try:
         yield stalls
         await asyncio.sleep(5 * _INTERVAL)  # a stall is seen at the next turn of the loop
@@ -42,9 +45,9 @@ async def measure_stalls() -> AsyncIterator[Stalls]:
 
 
 async def _watch(stalls: Stalls) -> None:
-    last = time.perf_counter()
+    last, used = time.perf_counter(), time.thread_time()
     while True:
         await asyncio.sleep(_INTERVAL)
-        now = time.perf_counter()
-        stalls.longest = max(stalls.longest, now - last - _INTERVAL)
-        last = now
+        stalls.longest = max(stalls.longest, time.perf_counter() - last - _INTERVAL)
+        stalls.busiest = max(stalls.busiest, time.thread_time() - used)
+        last, used = time.perf_counter(), time.thread_time()
