@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # uv comes from PyPI, in this version or a newer one.
 UV_VERSION := 0.9.0
 
-.PHONY: help install install-dev demo serve test check lint types imports structure lock clean bench mutants docs-api
+.PHONY: help install install-dev demo serve test check lint types imports structure lock clean bench mutants fuzz docs-api
 
 help:  ## All targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,11 @@ SEED ?= 1
 PROCESSES ?= 1
 mutants: install-dev  ## Mutation testing: whether tests notice small changes of the source (minutes to hours)
 	$(BIN)/python -m tools.mutants $(if $(PACKAGE),--package $(PACKAGE)) --sample $(SAMPLE) --seed $(SEED) --processes $(PROCESSES)
+
+# All of tests/fuzz share this time; FUZZ chooses among them, for example: make fuzz FUZZ=answers FUZZ_SECONDS=600
+FUZZ_SECONDS ?= 3600
+fuzz: install-dev  ## Random hostile input: templates, schemas, answers, seed files, servers (an hour; not in CI)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest tests/fuzz -p no:cacheprovider $(if $(FUZZ),-k "$(FUZZ)")
 
 docs-api: install-dev  ## The reference in docs/python-api.md, made from docstrings
 	$(BIN)/python -m tools.api_reference

@@ -20,26 +20,26 @@ _MAX_PREVIOUS = 8_000
 _renderer = TemplateRenderer()
 
 
-def render_prompt(template: str, field: str | None, data: Mapping[str, Any]) -> str:
+async def render_prompt(template: str, field: str | None, data: Mapping[str, Any]) -> str:
     """``template`` rendered with the state; when it is empty, the text of the state's ``field`` instead.
 
     In the seed that field is a template, too. What a step has made is data, and is used as it is. A prompt
     that is only white space is returned as "".
     """
     if template.strip():
-        text = _renderer.render(template, data)
+        text = await _renderer.render_in_loop(template, data)
     elif field is None:
         text = ""
     elif isinstance(data, State) and field in data.made:
         text = to_text(data.get(field))
     else:
-        text = _render_seed_field(field, data)
+        text = await _render_seed_field(field, data)
     return text if text.strip() else ""
 
 
-def _render_seed_field(field: str, data: Mapping[str, Any]) -> str:
+async def _render_seed_field(field: str, data: Mapping[str, Any]) -> str:
     try:
-        return _renderer.render(to_text(data.get(field)), data)
+        return await _renderer.render_in_loop(to_text(data.get(field)), data)
     except TemplateError as error:
         raise TemplateError(
             f"{error.message}; the seed's field '{field}' is a template: correct it, or write "

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from enum import IntEnum
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 import orjson
 
 from penstock.errors import LLMRefusedError
+from penstock.json_schema import compile_schema
 from penstock.llm.thoughts import split_thoughts
 from penstock.llm.transports.refusals import is_about_format, is_vague
 from penstock.serialization import to_json
@@ -105,21 +105,11 @@ def parse_json(
 
 
 def accepts(schema: dict[str, Any], value: Any) -> bool:
-    """Whether ``value`` follows ``schema``; False when the schema cannot be used."""
+    """Whether ``value`` follows ``schema``; False when the schema cannot be used, or that is much work."""
     try:
-        return bool(_make_validator(orjson.dumps(schema)).is_valid(value))
+        return compile_schema(schema).accepts(value)
     except (ValueError, TypeError):
         return False
-
-
-@lru_cache(maxsize=128)
-def _make_validator(schema: bytes) -> Any:
-    import jsonschema_rs
-
-    try:
-        return jsonschema_rs.validator_for(orjson.loads(schema), offline=True)
-    except jsonschema_rs.ReferencingError as error:
-        raise ValueError("the schema refers to something outside of it") from error
 
 
 def _choose(values: list[Any], schema: dict[str, Any] | None) -> Any:

@@ -24,27 +24,35 @@ from jinja2 import (
 )
 from jinja2.exceptions import SecurityError
 from jinja2.filters import make_attrgetter
-from jinja2.runtime import Context
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.visitor import NodeTransformer
+from markupsafe import Markup
 
 from penstock.errors import TemplateError
 from penstock.template_renderer.analysis import TemplateNames, find_names
-from penstock.template_renderer.limits import (
-    CALL_COST,
+from penstock.template_renderer.checks import (
     FILTER_CHECKS,
     OPERATOR_CHECKS,
-    LimitExceededError,
-    allow_text,
-    check_format,
     check_method,
     check_numbers,
+    count_spec_widths,
+    slice_of,
+)
+from penstock.template_renderer.limits import (
+    CALL_COST,
+    SMALL,
+    Budget,
+    LimitExceededError,
+    MoreWorkError,
+    allow_text,
+    begin,
+    check_result,
     count_each,
     count_iterations,
     join,
     measure,
     measured,
-    reset_budget,
     spend,
 )
 from penstock.template_renderer.printing import concatenate, join_texts, to_formatted, to_printed
@@ -54,7 +62,12 @@ _REMOVED_FILTERS = ("center", "pprint", "random", "urlize", "wordwrap", "xmlattr
 """Filters that prompts have no use for; ``random`` would also make each run of a record different."""
 _NUMBER_FILTERS = {"batch", "slice", "indent", "round", "tojson"}
 """Filters that make as much as a number says."""
-_COMPARING_TESTS = ("eq", "==", "equalto", "ne", "!=", "in", "lt", "<", "le", "<=", "gt", ">", "ge", ">=")
+_COMPARING_TESTS = (
+    *("eq", "==", "equalto", "ne", "!=", "in", "lt", "<", "lessthan", "le", "<=", "gt", ">", "greaterthan"),
+    *("ge", ">=", "lower", "upper", "divisibleby"),
+)
+_SEARCHING_METHODS = {"count", "index", "copy"}
+"""Methods of containers that look at every item."""
 _TEXT_FILTERS = frozenset(
     {"capitalize", "e", "escape", "forceescape", "indent", "lower", "replace", "string", "striptags", "title"}
     | {"trim", "truncate", "upper", "urlencode", "wordcount"}
@@ -71,7 +84,7 @@ _FREE_FILTERS = {"first", "last", "length", "count", "default", "d"}
 def compile_program(source: str) -> Program:
     """Compile a template; raises TemplateError with the line where its syntax is wrong."""
     sandbox = _get_sandbox()
-    reset_budget()
+    begin(SMALL)  # constant expressions are evaluated; one that needs more is left for the rendering
     try:
         tree = _LimitInserter().visit(_parse(source))
         tree.set_environment(sandbox)
@@ -99,18 +112,25 @@ class Program:
         self._globals = dict(template.globals)
         self._mentions_metadata = "metadata" in source
 
-    def render(self, context: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-        """The text over ``context``, with ``metadata`` unless it has its own; raises TemplateError."""
+    def render(
+        self, context: Mapping[str, Any], metadata: Mapping[str, Any], budget: Budget = SMALL
+    ) -> str | None:
+        """The text over ``context``, with ``metadata`` unless it has its own; raises TemplateError.
+
+        None when the small budget is too small.
+        """
         names = self._globals | dict(context)
         if "self" in names:
             names[_SELF] = names["self"]
         if self._mentions_metadata and "metadata" not in names:
             names["metadata"] = metadata
         sandbox = _get_sandbox()
-        reset_budget()
+        begin(budget)
         try:
             running = sandbox.context_class(sandbox, names, None, self._template.blocks)
             return join(self._template.root_render_func(running))
+        except MoreWorkError:
+            return None
         except UndefinedError as error:
             message = str(error.message).replace(_SELF, "self").replace(_CALLED, "")
             raise self._error(f"undefined variable in template: {message}") from error
@@ -120,6 +140,8 @@ class Program:
             raise self._error(f"template exceeds a limit: {error}") from error
         except RecursionError as error:
             raise self._error("template exceeds a limit: its calls are nested too deeply") from error
+        except MemoryError as error:
+            raise self._error("template exceeds a limit: it takes too much memory") from error
         except Exception as error:  # a template is a program: it may divide by zero
             raise self._error(f"template error: {error}") from error
 
@@ -150,8 +172,8 @@ class _Formatter(SandboxedFormatter):
         self._size = 0
 
     def format_field(self, value: Any, format_spec: str) -> Any:
-        check_format(format_spec)
-        self._size += measure(value)
+        spend(2 * CALL_COST)
+        self._size += measure(value) + count_spec_widths(format_spec)
         allow_text(self._size)
         return super().format_field(value, format_spec) if format_spec else to_printed(value)
 
@@ -173,6 +195,14 @@ class _LimitInserter(NodeTransformer):
         self.generic_visit(node)
         node.iter = self._wrap(node.iter, "_count_iterations")
         return node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        part = node.arg
+        if not isinstance(part, nodes.Slice):
+            return node
+        ends: list[nodes.Expr] = [end or nodes.Const(None) for end in (part.start, part.stop, part.step)]
+        return nodes.Filter(node.node, "_slice_of", ends, [], None, None, lineno=node.lineno)
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802
         self.generic_visit(node)
@@ -204,12 +234,16 @@ class _LimitInserter(NodeTransformer):
 class _Sandbox(ImmutableSandboxedEnvironment):
     """Jinja2's immutable sandbox with limits."""
 
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    intercepted_binops = frozenset(OPERATOR_CHECKS)
     concat = staticmethod(join)
 
     def __init__(self) -> None:
         super().__init__(
-            undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=self._finalize
+            undefined=StrictUndefined,
+            autoescape=False,
+            keep_trailing_newline=True,
+            finalize=self._finalize,
+            optimized=False,  # the optimizer's time grows with the square of the nesting
         )
         del self.globals["lipsum"]
         for name in _REMOVED_FILTERS:
@@ -225,6 +259,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             _count_iterations=count_iterations,
             _concatenate=concatenate,
             _measured=measured,
+            _slice_of=slice_of,
         )
 
     @staticmethod
@@ -259,21 +294,34 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call from a template; the names are odd so that they cannot clash with its keyword arguments."""
-        spend(CALL_COST)
-        if isinstance(__obj, BuiltinMethodType) and isinstance(__obj.__self__, (str, bytes, int)):
-            args = check_method(__obj.__name__, __obj.__self__, args, kwargs)
+        spend(CALL_COST + len(args) + len(kwargs))
+        if isinstance(__obj, _METHODS):
+            owner = __obj.__self__
+            if isinstance(owner, (str, bytes, int, float)):
+                args = check_method(__obj.__name__, owner, args, kwargs)
+            elif isinstance(owner, LoopContext) or __obj.__name__ in _SEARCHING_METHODS:
+                measure((owner if isinstance(owner, (list, tuple, dict)) else None, args))
+        elif isinstance(__obj, LoopContext) and args:  # a recursive loop
+            args = (count_iterations(args[0]), *args[1:])
         result = super().call(__context, __obj, *args, **kwargs)
-        if __obj is dict:
-            measure(result)
-        return result
+        return measured(result) if __obj is dict else check_result(result)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """The result of an operator that can make something large; checked before it does."""
         spend(1)
         if operator == "%" and isinstance(left, str):
-            right = tuple(map(to_formatted, right)) if isinstance(right, tuple) else to_formatted(right)
+            right = _to_operand(right)
         OPERATOR_CHECKS[operator](left, right)
-        return super().call_binop(context, operator, left, right)
+        return check_result(super().call_binop(context, operator, left, right))
+
+
+def _to_operand(value: Any) -> Any:
+    """What is put into a text by the ``%`` operator, as ``to_formatted`` shows it."""
+    if isinstance(value, tuple):
+        return tuple(map(to_formatted, value))
+    if isinstance(value, Mapping):
+        return {name: to_formatted(item) for name, item in value.items()}
+    return to_formatted(value)
 
 
 @lru_cache(maxsize=1)
@@ -321,6 +369,8 @@ def _with_limits(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             given = list(map(to_formatted, given))
         if check is not None:
             check(*given, **kwargs)
-        return function(*args[:first], *given, **kwargs)
+        result = function(*args[:first], *given, **kwargs)
+        # Markup, which escapes what is added to it, is for HTML; its methods would pass by the limits.
+        return check_result(str(result) if isinstance(result, Markup) else result)
 
     return limited

@@ -71,23 +71,23 @@ class StructuredGenerator(BaseBlock):
 
     async def execute(self, data: dict[str, Any]) -> dict[str, Any]:
         """The answer as ``generated``."""
-        return await self._ask(self._messages(data), self.temperature)
+        return await self._ask(await self._messages(data), self.temperature)
 
     async def regenerate(self, data: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
         """Ask again; with ``feedback``, showing the model its last answer and what was wrong with it."""
-        messages = self._messages(data)
+        messages = await self._messages(data)
         if self.feedback:
             messages = ask_to_fix(messages, _last_answer(attempt), map(_name_part, attempt.findings))
         return await self._ask(messages, None if self.temperature is None else attempt.temperature)
 
-    def _messages(self, data: dict[str, Any]) -> list[Message]:
-        user = render_prompt(self.user_prompt, "user_prompt", data)
+    async def _messages(self, data: dict[str, Any]) -> list[Message]:
+        user = await render_prompt(self.user_prompt, "user_prompt", data)
         refuse_empty(user, field="user_prompt")
         messages: list[Message] = []
-        if system := render_prompt(self.system_prompt, None, data):
+        if system := await render_prompt(self.system_prompt, None, data):
             messages.append({"role": "system", "content": system})
         for question, answer in self.examples:
-            messages.append({"role": "user", "content": render_prompt(question, None, data)})
+            messages.append({"role": "user", "content": await render_prompt(question, None, data)})
             messages.append({"role": "assistant", "content": answer})
         messages.append({"role": "user", "content": user})
         return messages

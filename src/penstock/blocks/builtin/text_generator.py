@@ -66,8 +66,8 @@ class TextGenerator(BaseBlock):
     async def _ask(
         self, data: dict[str, Any], temperature: float | None, attempt: Attempt | None
     ) -> dict[str, Any]:
-        system = render_prompt(self.system_prompt, "system", data)
-        user = render_prompt(self.user_prompt, "user", data)
+        system = await render_prompt(self.system_prompt, "system", data)
+        user = await render_prompt(self.user_prompt, "user", data)
         refuse_empty(system, user, field="user")
         messages: list[Message] = []
         if system:

@@ -99,7 +99,7 @@ def _try_template(
         if only not in {None, number}:
             continue
         try:
-            template.render(state, seed)
+            template.render_at_once(state, seed)  # one that needs more work is tried when it is run
         except TemplateError as error:
             return f"seed {number}: {first_line(error.message)}"
     return None

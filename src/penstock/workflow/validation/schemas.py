@@ -5,36 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from penstock.json_schema import SchemaError, compile_schema, find_meta_violation
 from penstock.workflow.validation.issues import IssueList, Path, StepPlace, show_path
-from penstock.workflow.validation.messages import first_line, suggest
+from penstock.workflow.validation.messages import first_line, sentence, suggest
 
 _DATA_KEYWORDS = {"enum", "const", "default", "examples"}
 """Keywords of a schema that hold data and no schemas."""
+_ADVICE = "Write a schema as in https://json-schema.org."
 
 
 def check_schema(schema: Mapping[str, Any], issues: IssueList, step: StepPlace, path: Path) -> None:
     """Check a JSON Schema, its references and the properties that it requires."""
-    import jsonschema_rs
-
+    count = len(issues.found)
     try:
-        jsonschema_rs.meta.validate(dict(schema))
-    except jsonschema_rs.ValidationError as error:
-        at: Path = tuple(error.instance_path)
-        where = f" at {show_path(at)}" if at else ""
-        issues.add(
-            f"This is not a valid JSON Schema{where}: {first_line(error.message)}.",
-            "Write a schema as in https://json-schema.org.",
-            step=step,
-            path=(*path, *at),
-        )
-        return
-    except Exception as error:  # an unknown '$schema'
-        message = f"The JSON Schema cannot be used: {first_line(str(error))}."
-        issues.add(message, "Leave '$schema' out.", step=step, path=path)
-        return
-    for at, part in _walk(schema):
-        _check_reference(schema, part, issues, step, (*path, *at))
-        _check_required(part, issues, step, (*path, *at))
+        violation = find_meta_violation(schema)
+        if violation is not None:
+            at: Path = violation.path
+            where = f" at {show_path(at)}" if at else ""
+            message = f"This is not a valid JSON Schema{where}: {first_line(violation.message)}."
+            issues.add(message, _ADVICE, step=step, path=(*path, *at))
+            return
+        for at, part in _walk(schema):
+            _check_reference(schema, part, issues, step, (*path, *at))
+            _check_required(part, issues, step, (*path, *at))
+        if len(issues.found) == count:
+            compile_schema(schema)
+    except SchemaError as error:
+        reason, _, advice = str(error).partition("; ")
+        message, fix = sentence(f"The JSON Schema {reason}"), sentence(advice or _ADVICE)
+        issues.add(message, fix, step=step, path=path)
 
 
 def _check_reference(
