@@ -9,6 +9,8 @@ from penstock.blocks.base import BaseMultiplierBlock
 from penstock.blocks.registry import BlockRegistry
 from penstock.errors import DefinitionError, ValidationError
 from penstock.gates import BaseGate, GateRegistry, HealPolicy, parts_named
+from penstock.plain_values import NotPlainError, to_plain
+from penstock.user_code import is_user_class, safe_text
 
 MAX_SAMPLES = 100
 """The most samples of one step; a larger number is most likely a mistake."""
@@ -38,6 +40,8 @@ class Step:
         self.first_temperature = self.policy.first_temperature() if self.policy else None
         """The temperature of the first attempt; None leaves it to the block."""
         self.gates = self._make_gates(definition.get("gates") or [], gates)
+        self.runs_user_code = any(is_user_class(type(part)) for part in (self.block, *self.gates))
+        """Whether the block or a gate is not one of penstock's own."""
         self._declared = frozenset(self.outputs)
 
     def _make_gates(self, definitions: list[Mapping[str, Any]], registry: GateRegistry) -> list[BaseGate]:
@@ -72,19 +76,30 @@ class Step:
             return None
         return registry.create("JSONSchemaGate", {"json_schema": schema, "part": self.outputs[0]})
 
-    def refuse_undeclared(self, made: Any) -> None:
-        """Raise ValidationError when the block returned fields that it does not declare (contract A6)."""
+    def read_output(self, made: Any, place: str = "") -> dict[str, Any]:
+        """What the block returned, as plain JSON values; ``place`` is where in its answer this is.
+
+        Raises ValidationError when it holds fields that the block does not declare (contract A6), TypeError
+        when it is no dict, and ValueError when a field has no form in JSON.
+        """
         if not isinstance(made, dict):
-            raise TypeError(f"execute must return a dict, not {type(made).__name__}")
-        if made.keys() <= self._declared:
-            return
-        extra = [key for key in made if key not in self._declared]
+            raise TypeError(f"execute must return a dict, not {safe_text(type(made).__name__, 60)}")
+        if not made.keys() <= self._declared:
+            self._refuse_undeclared(made)
+        try:
+            plain: dict[str, Any] = to_plain(made)
+        except NotPlainError as error:
+            raise ValueError(f"the output '{place}{error.place}' {error.reason}") from error
+        return plain
+
+    def _refuse_undeclared(self, made: dict[Any, Any]) -> None:
+        extra = [safe_text(key, 100) for key in made if key not in self._declared]
         raise ValidationError(
-            f"Block '{self.type}' returned undeclared fields: {', '.join(map(str, extra))}",
+            f"Block '{self.type}' returned undeclared fields: {', '.join(extra)}",
             detail={
                 "block_type": self.type,
                 "declared_outputs": self.outputs,
-                "actual_outputs": list(made),
+                "actual_outputs": [safe_text(key, 100) for key in made],
                 "extra_fields": extra,
             },
         )
