@@ -17,7 +17,7 @@ from typing import Any
 
 MAX_MESSAGE = 4000
 """The longest text of an exception that is kept."""
-CANCELLED = "it was cancelled, but not by penstock"
+CANCELLED = "it was cancelled (CancelledError), but not by penstock"
 _MAX_IN_GROUP = 3
 """How many exceptions of a group are named."""
 

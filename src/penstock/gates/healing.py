@@ -113,6 +113,7 @@ async def _run_gates(gates: Sequence[BaseGate], parts: Parts) -> tuple[tuple[Ver
         if not passed and gate.cost > cost:
             break
         cost = gate.cost
+        watched_as = f"Gate '{type(gate).__name__}'"  # noqa: F841 (read by the watchdog)
         try:
             verdict = await gate.check(parts) if gate.is_async else gate.look(parts)
             if not isinstance(verdict, Verdict):

@@ -53,7 +53,7 @@ async def multiply(step: Step, state: dict[str, Any], context: RunContext) -> li
     work = _split(step, block, state, calls, chunks)
     try:
         if step.runs_user_code:
-            await run_apart(work, f"Step 1 ({step.type})")
+            await run_apart(work, step.label)
         else:
             await work
     except (Exception, asyncio.CancelledError) as error:
@@ -81,6 +81,7 @@ async def _split(
     chunks: list[dict[str, Any]],
 ) -> None:
     """Ask the multiplier, and add what it returns to ``chunks``."""
+    watched_as = step.label  # noqa: F841 (read by the watchdog)
     try:
         with llm.use_call_context(calls):
             made = await block.multiply(State(snapshot(state), state))

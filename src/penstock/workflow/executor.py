@@ -60,7 +60,7 @@ class Executor:
         run = StepRun(step, state, StateSource(outcome.initial, made), self._context)
         try:
             if step.runs_user_code:
-                await run_apart(run.run(), f"Step {step.number} ({step.type})")
+                await run_apart(run.run(), step.label)
             else:
                 await run.run()
         except (Exception, asyncio.CancelledError) as error:

@@ -16,7 +16,7 @@ from penstock.user_code import CANCELLED, ApartTask, UserCodeError, apart_task
 
 logger = logging.getLogger("penstock.workflow")
 
-CLEANUP_SECONDS = 3.0
+CLEANUP_SECONDS = 1.0
 """How long code that was cancelled may take to end; then it is left to itself."""
 
 _left_behind: set[asyncio.Task[None]] = set()

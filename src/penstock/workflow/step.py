@@ -29,6 +29,8 @@ class Step:
         _refuse_malformed(number, definition)
         self.number = number
         self.type: str = definition["type"]
+        self.label = f"Block '{self.type}' of step {number}"
+        """What log lines call it."""
         self.config: dict[str, Any] = dict(definition.get("config") or {})
         self.block = blocks.create(self.type, self.config)
         self.outputs = list(self.block.outputs)

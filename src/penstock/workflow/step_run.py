@@ -110,6 +110,7 @@ class StepRun:
             index,
             context.round if new_sample else 0,
         )
+        watched_as = step.label  # noqa: F841 (read by the watchdog)
         given = State(snapshot(self._state), *self._source)
         call_context = llm.CallContext(
             sample,
@@ -161,7 +162,7 @@ def _call(step: Step, given: State, attempt: Attempt) -> Awaitable[Any]:
         made = step.block.execute(given)
     if isinstance(made, Awaitable):
         return made
-    raise TypeError("execute must be 'async def'")
+    raise TypeError("execute gives nothing to await; write 'async def execute'")
 
 
 async def _gather(samples: Iterable[Coroutine[Any, Any, dict[str, Any]]]) -> list[dict[str, Any]]:
