@@ -49,6 +49,7 @@ from penstock.jobs.runtime import open_runtime
 from penstock.redaction import register_secrets
 from penstock.settings import Settings, get_settings
 from penstock.templates import TemplateRegistry
+from penstock.user_output import divert_user_output
 
 logger = logging.getLogger("penstock.app")
 
@@ -177,6 +178,7 @@ def serve(settings: Settings | None = None) -> None:
     settings = settings or get_settings()
     require_token_for_public_bind(settings)
     set_up_logging(settings)
+    divert_user_output(on=False)  # the log is on standard error
     sys.setswitchinterval(_SWITCH_SECONDS)
     with _listen(settings.host, settings.port) as listener:
         event_loop.run(_serve(settings, listener), logger.warning)

@@ -13,6 +13,7 @@ from penstock import __version__
 from penstock.cli.output import ExitStatus, print_message
 from penstock.cli.streams import flush_output, prepare_streams, silence_output
 from penstock.errors import PipelineError
+from penstock.user_output import divert_user_output
 
 _EXAMPLES = """\b
 Examples:
@@ -70,6 +71,7 @@ def penstock() -> None:
 def main() -> None:
     """Run the command line; an error is one sentence on standard error."""
     prepare_streams()
+    divert_user_output(on=True)
     try:
         _run_command()
     finally:

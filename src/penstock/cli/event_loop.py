@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from penstock import event_loop
 from penstock.cli.output import print_message
 from penstock.settings import get_settings
+from penstock.user_output import user_output
 
 _GC_THRESHOLDS = (50_000, 20, 50)
 """Allocations before each of the garbage collector's three generations is examined."""
@@ -26,7 +27,8 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     _configure_log(debug=get_settings().debug)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    return event_loop.run(coroutine, print_message)
+    with user_output():
+        return event_loop.run(coroutine, print_message)
 
 
 def _configure_log(*, debug: bool) -> None:

@@ -19,6 +19,7 @@ WATCHED_AS = "watched_as"
 """A local variable of this name says what the code is that a function of penstock calls."""
 
 _OWN = str(Path(penstock.__file__).parent)
+_RUNNING = str(Path(__file__).with_name("running.py"))
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
@@ -71,15 +72,17 @@ def describe_thread(thread: int) -> str:
         if frame.f_code.co_filename.startswith(_OWN) and WATCHED_AS in frame.f_code.co_varnames:
             name, inner = frame.f_locals.get(WATCHED_AS), frames[:index]
             break
-    frame = _find_user_frame(inner) or (frames[0] if name else None)
-    if frame is None:
+    place = _find_user_frame(inner) or (frames[0] if name else None)
+    if place is None:
         return ""
-    place = f"{frame.f_code.co_filename}, line {frame.f_lineno}, in {frame.f_code.co_qualname}"
-    return f"{name} ({place})" if name else place
+    line = f"{place.f_code.co_filename}, line {place.f_lineno}, in {place.f_code.co_qualname}"
+    return f"{name} ({line})" if name else line
 
 
-def _walk(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
+def _walk(inner: FrameType | None) -> Iterator[FrameType]:
+    """The frames from the innermost one to the event loop."""
+    frame = inner
+    while frame is not None and frame.f_code.co_filename != _RUNNING:
         yield frame
         frame = frame.f_back
 

@@ -15,9 +15,11 @@ def is_refusal(detail: Mapping[str, Any]) -> bool:
 
 def find_setup_error(error: BaseException | None) -> PipelineError | None:
     """The cause that would stop every record until somebody changes something; None when there is none."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # `raise error from error` is its own cause
         if isinstance(error, LLMSetupError | ConfigurationError):
             return error
+        seen.add(id(error))
         error = error.__cause__
     return None
 

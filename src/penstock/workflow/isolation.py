@@ -12,7 +12,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from penstock.user_code import CANCELLED, ApartTask, UserCodeError, apart_task
+from penstock.user_code import CANCELLED, ApartTask, UserCodeError, apart_task, to_exception
 
 logger = logging.getLogger("penstock.workflow")
 
@@ -52,7 +52,12 @@ async def run_apart(work: Coroutine[Any, Any, None], name: str) -> None:
 
 async def _run(work: Coroutine[Any, Any, None], apart: ApartTask) -> None:
     apart_task.set(apart)
-    await work
+    try:
+        await work
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as error:  # would end the event loop, not the step
+        raise to_exception(error) from error
 
 
 async def _wait_for_end(task: asyncio.Task[None], name: str) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 from penstock.blocks.base import BaseMultiplierBlock
 from penstock.blocks.registry import BlockRegistry
-from penstock.errors import DefinitionError, ValidationError
+from penstock.discovery import read_names
+from penstock.errors import DefinitionError, PipelineError, ValidationError
 from penstock.gates import BaseGate, GateRegistry, HealPolicy, parts_named
 from penstock.plain_values import NotPlainError, to_plain
-from penstock.user_code import is_user_class, safe_text
+from penstock.user_code import is_user_class, name_exception, safe_text, to_exception
 
 MAX_SAMPLES = 100
 """The most samples of one step; a larger number is most likely a mistake."""
@@ -33,7 +34,7 @@ class Step:
         """What log lines call it."""
         self.config: dict[str, Any] = dict(definition.get("config") or {})
         self.block = blocks.create(self.type, self.config)
-        self.outputs = list(self.block.outputs)
+        self.outputs = read_names(self.block, "outputs", f"Step {number} ({self.type})")
         self.samples: int = definition.get("samples", 1)
         self.is_multiplier = isinstance(self.block, BaseMultiplierBlock) or self.block.is_multiplier
         """Whether the step makes several states out of one."""
@@ -41,7 +42,15 @@ class Step:
         self.policy = HealPolicy.from_config(policy) if policy is not None else None
         self.first_temperature = self.policy.first_temperature() if self.policy else None
         """The temperature of the first attempt; None leaves it to the block."""
-        self.gates = self._make_gates(definition.get("gates") or [], gates)
+        try:
+            self.gates = self._make_gates(definition.get("gates") or [], gates)
+        except PipelineError:
+            raise
+        except BaseException as error:  # users' gates, and the block's expects_schema
+            raise DefinitionError(
+                f"Step {number} ({self.type}) cannot be made: {name_exception(to_exception(error))}.",
+                detail={"step": number},
+            ) from error
         self.runs_user_code = any(is_user_class(type(part)) for part in (self.block, *self.gates))
         """Whether the block or a gate is not one of penstock's own."""
         self._declared = frozenset(self.outputs)
@@ -73,10 +82,20 @@ class Step:
         self, registry: GateRegistry, *, has_gates: bool, types: set[str]
     ) -> BaseGate | None:
         """The gate for the schema that the block promises, in steps whose output is judged."""
-        schema = self.block.expects_schema(self.config)
+        schema = self._read_schema()
         if schema is None or "JSONSchemaGate" in types or not (has_gates or self.policy):
             return None
         return registry.create("JSONSchemaGate", {"json_schema": schema, "part": self.outputs[0]})
+
+    def _read_schema(self) -> Mapping[str, Any] | None:
+        try:
+            return self.block.expects_schema(self.config)
+        except BaseException as error:  # a user's block
+            raise DefinitionError(
+                f"Step {self.number} ({self.type}): expects_schema failed: "
+                f"{name_exception(to_exception(error))}.",
+                detail={"step": self.number},
+            ) from error
 
     def read_output(self, made: Any, place: str = "") -> dict[str, Any]:
         """What the block returned, as plain JSON values; ``place`` is where in its answer this is.
