@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-import penstock
-
 HELD_SECONDS = 3.0
 """How long the loop may be held before that is reported."""
 _BEAT_SECONDS = 1.0
 WATCHED_AS = "watched_as"
 """A local variable of this name says what the code is that a function of penstock calls."""
 
-_OWN = str(Path(penstock.__file__).parent)
+_OWN = str(Path(__file__).parents[1])
 _RUNNING = str(Path(__file__).with_name("running.py"))
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 

@@ -15,11 +15,9 @@ def is_refusal(detail: Mapping[str, Any]) -> bool:
 
 def find_setup_error(error: BaseException | None) -> PipelineError | None:
     """The cause that would stop every record until somebody changes something; None when there is none."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # `raise error from error` is its own cause
+    while error is not None:
         if isinstance(error, LLMSetupError | ConfigurationError):
             return error
-        seen.add(id(error))
         error = error.__cause__
     return None
 

@@ -26,6 +26,7 @@ def to_record_error(step: Step, error: BaseException, state: dict[str, Any]) -> 
     error = to_exception(error, apart=False)
     if _is_failure_of_storage(step, error):
         raise error
+    _cut_circle_of_causes(error)
     known = _make_safe(error) if isinstance(error, PipelineError) else {}
     if isinstance(error, ValidationError):
         return error
@@ -43,6 +44,17 @@ def _is_failure_of_storage(step: Step, error: Exception) -> bool:
     if not isinstance(error, StorageError) or isinstance(error, SerializationError):
         return False
     return find_module(error) not in {type(part).__module__ for part in (step.block, *step.gates)}
+
+
+def _cut_circle_of_causes(error: BaseException) -> None:
+    """``raise error from error`` makes an error its own cause, and a search for the cause endless."""
+    seen = {id(error)}
+    while error.__cause__ is not None:
+        if id(error.__cause__) in seen:
+            error.__cause__ = None
+            return
+        error = error.__cause__
+        seen.add(id(error))
 
 
 def _make_safe(error: PipelineError) -> dict[str, Any]:
