@@ -82,9 +82,12 @@ def is_signal(error: BaseException) -> bool:
     if handler is not signal.default_int_handler and not _is_handler_of_asyncio(handler):
         return False
     frame, instruction = find_origin(error.__traceback__)
-    if frame is None or frame.f_globals.get("__name__") == "asyncio.runners":
-        return True
-    return dis.opname[frame.f_code.co_code[instruction]] != "RAISE_VARARGS"
+    if frame is None:
+        return False
+    return (
+        frame.f_globals.get("__name__") == "asyncio.runners"
+        or dis.opname[frame.f_code.co_code[instruction]] != "RAISE_VARARGS"
+    )
 
 
 def _is_handler_of_asyncio(handler: Any) -> bool:
@@ -142,6 +145,8 @@ def describe_exception(error: BaseException) -> str:
 def name_exception(error: BaseException) -> str:
     """The name of an exception and its text: ``ValueError: no text``."""
     text, name = describe_exception(error), _name(error)
+    if isinstance(error, UserCodeError):
+        return text
     return name if text == name else f"{name}: {text}"
 
 

@@ -57,7 +57,7 @@ def find_declaration_issues(cls: type, contract: Contract) -> list[str]:
 def find_method_issues(cls: type, contract: Contract) -> list[str]:
     """What is wrong with the methods of ``cls``, each as a sentence without its subject."""
     issues = [
-        f"defines no method '{group[0]}'"
+        f"it defines no method '{group[0]}'"
         for group in contract.required
         if all(_is_of_base(cls, name) for name in group)
     ]

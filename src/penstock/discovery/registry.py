@@ -108,11 +108,13 @@ class Registry(Generic[T]):
         """What is wrong with the methods of the class called ``name``, each as a sentence."""
         cls = self.get_class(name)
         issues = find_method_issues(cls, cls.contract) if is_user_class(cls) else []
-        return [f"{self.kind.capitalize()} '{name}' {issue}" for issue in issues]
+        return [f"{self.kind.capitalize()} '{name}': {issue}" for issue in issues]
 
     def _refuse_declarations(self, cls: type[T], what: str) -> None:
         if is_user_class(cls) and (issues := find_declaration_issues(cls, cls.contract)):
-            raise DefinitionError(f"{what}: {issues[0]}.", detail={"type": cls.__name__, "faults": issues})
+            raise DefinitionError(
+                f"{what}: {issues[0]}.", detail={"type": cls.__name__, "declarations": issues}
+            )
 
     def _find_reason(self, name: str) -> str:
         """Why there is no class called ``name``, if a file that failed to load defines it."""

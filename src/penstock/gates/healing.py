@@ -119,7 +119,7 @@ async def _run_gates(gates: Sequence[BaseGate], parts: Parts) -> tuple[tuple[Ver
             if not isinstance(verdict, Verdict):
                 raise TypeError(f"it returned {safe_text(type(verdict).__name__, 60)}, not a Verdict")
             if verdict.findings or verdict.skipped:
-                verdict = _make_safe(verdict)
+                verdict = _make_safe(verdict, type(gate).__name__)
         except PipelineError:
             raise
         except BaseException as error:  # a user's gate may raise anything
@@ -130,7 +130,7 @@ async def _run_gates(gates: Sequence[BaseGate], parts: Parts) -> tuple[tuple[Ver
     return tuple(verdicts), passed
 
 
-def _make_safe(verdict: Verdict) -> Verdict:
+def _make_safe(verdict: Verdict, name: str) -> Verdict:
     """The verdict with nothing but text in it, whatever a user's gate has put there."""
     findings = tuple(verdict.findings)
     for finding in findings:
@@ -142,7 +142,7 @@ def _make_safe(verdict: Verdict) -> Verdict:
             Finding(
                 safe_text(finding.part),
                 safe_text(finding.message),
-                safe_text(finding.gate),
+                safe_text(finding.gate or name),
                 None if finding.expected is None else safe_text(finding.expected),
                 None if finding.got is None else safe_text(finding.got),
             )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.blocks.base import BaseBlock
 from penstock.blocks.registry import BlockRegistry
 from penstock.blocks.registry import default_registry as default_blocks
-from penstock.errors import BlockNotFoundError
+from penstock.discovery import read_names
+from penstock.errors import BlockNotFoundError, DefinitionError
 from penstock.gates import GateRegistry
 from penstock.gates import default_registry as default_gates
 from penstock.user_code import is_user_class, name_exception, to_exception
@@ -133,7 +135,7 @@ def _check_known_step(context: ValidationContext, step: StepInfo) -> None:
     check_misplaced_settings(step.definition, cls, STEP_KEYS, context.issues, step)
     block = check_settings(context, step, cls, config, ("config",))
     check_inputs(context, step)
-    step.outputs = _read_names(block or cls, "outputs")
+    step.outputs = _read_names(context, step, block, "outputs")
     if block is not None:
         _check_methods(context, step)
     schema = _find_output_schema(context, step, block)
@@ -148,7 +150,7 @@ def _check_known_step(context: ValidationContext, step: StepInfo) -> None:
     # An output that is also an input is passed on, and exists only if it did before.
     fields.add_made(step.number, (field for field in step.outputs if field not in names(cls.inputs)))
     if cls.is_multiplier:
-        consumed = _read_names(block or cls, "consumes")
+        consumed = _read_names(context, step, block, "consumes")
         fields.consume(field for field in consumed if field not in step.outputs)
 
 
@@ -177,10 +179,12 @@ def _find_output_schema(context: ValidationContext, step: StepInfo, block: Any) 
     return found if isinstance(found, Mapping) else None
 
 
-def _read_names(owner: Any, attribute: str) -> list[str]:
-    """The names in an attribute, which a user's class may have made a property that raises."""
+def _read_names(context: ValidationContext, step: StepInfo, block: Any, attribute: str) -> list[str]:
+    """The names in an attribute of the block, or of its class when the block cannot be made."""
+    if block is None:
+        return names(inspect.getattr_static(step.cls, attribute, ()))
     try:
-        return names(getattr(owner, attribute, ()))
-    except BaseException as error:  # told when the pipeline is loaded
-        to_exception(error)
+        return read_names(block, attribute, f"Block '{step.block}'")
+    except DefinitionError as error:
+        context.issues.add(sentence(error.message), "Change the block.", step=step, path=("type",))
         return []
