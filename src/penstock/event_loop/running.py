@@ -65,12 +65,14 @@ def _run_until_done(
         try:
             return loop.run_until_complete(task)
         except (SystemExit, KeyboardInterrupt) as error:
-            if task.done() or is_signal(error):
+            if is_signal(error):
                 raise
+            if task.done():
+                return task.result()
             report(f"A task that some code has started raised {name_exception(error)}; penstock goes on.")
         except RuntimeError:
             if task.done():
-                raise
+                return task.result()
             report("Some code has stopped the event loop; penstock goes on.")
 
 
