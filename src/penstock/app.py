@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 import asyncio
-import signal
+import logging
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
-from penstock import __version__
+from penstock import __version__, event_loop
 from penstock.api import (
     blocks,
     exports,
@@ -44,12 +43,16 @@ from penstock.api.telemetry import Telemetry
 from penstock.api.wrong_tokens import WrongTokens
 from penstock.blocks.registry import default_registry as default_blocks
 from penstock.errors import ConfigurationError, PipelineError
+from penstock.event_loop import current_stop_signals
 from penstock.gates import default_registry as default_gates
 from penstock.jobs.queue import JobQueue
 from penstock.jobs.runtime import open_runtime
 from penstock.redaction import register_secrets
 from penstock.settings import Settings, get_settings
 from penstock.templates import TemplateRegistry
+from penstock.user_output import divert_user_output
+
+logger = logging.getLogger("penstock.app")
 
 ROUTERS = (
     health.router,
@@ -165,14 +168,12 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Like uvicorn's, but does not raise the signal again, because the database must still be closed."""
-        previous = {
-            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
+        signals = current_stop_signals()
+        if signals is None:  # not in the main thread, which alone receives signals
             yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            return
+        with signals.handling(lambda number: self.handle_exit(number, None)):
+            yield
 
 
 def serve(settings: Settings | None = None) -> None:
@@ -180,9 +181,10 @@ def serve(settings: Settings | None = None) -> None:
     settings = settings or get_settings()
     require_token_for_public_bind(settings)
     set_up_logging(settings)
+    divert_user_output(on=False)  # the log is on standard error
     sys.setswitchinterval(_SWITCH_SECONDS)
-    with _listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=_loop()) as runner:
-        runner.run(_serve(settings, listener))
+    with _listen(settings.host, settings.port) as listener:
+        event_loop.run(_serve(settings, listener), logger.warning)
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
@@ -227,14 +229,6 @@ def _listen(host: str, port: int) -> socket.socket:
             f"Cannot listen at {host}:{port}: {reason}. Choose another with PORT (0 takes a free one)."
         ) from error
     return listener
-
-
-def _loop() -> Callable[[], Any] | None:
-    try:
-        import uvloop
-    except ImportError:  # Windows
-        return None
-    return uvloop.new_event_loop
 
 
 def main() -> None:

@@ -86,7 +86,9 @@ def test_a_block_without_a_valid_schema_is_listed_as_broken(user_blocks: Path) -
 
     assert "Odd" not in types
     assert "MyBlock" in types
-    assert registry.errors == [{"file": "Odd", "error": "TypeError: 'int' object is not iterable"}]
+    assert registry.errors == [
+        {"file": "Odd", "error": "Block 'Odd': 'outputs' must be a list of names, not int."}
+    ]
 
 
 @pytest.mark.row("A11", "A12")

@@ -85,12 +85,13 @@ async def test_an_empty_pipeline_leaves_the_state_as_it_is() -> None:
     assert uuid.UUID(trace_id).version == 4
 
 
-async def test_an_object_that_json_cannot_hold_passes_from_block_to_block() -> None:
-    result, _, _ = await run_one(
-        build({"type": "Odd", "config": {"kind": "object"}}), {"lock": asyncio.Lock()}
-    )
+async def test_an_object_that_json_cannot_hold_fails_its_record() -> None:
+    result = await build({"type": "Odd", "config": {"kind": "object"}}).run([{"n": 1}])
 
-    assert type(result["r"]) is object
+    assert result[0].error is not None
+    assert "Block 'Odd' failed at step 1: the output 'r' is an object of the class object" in str(
+        result[0].error
+    )
 
 
 @pytest.mark.row("A6", "A10")

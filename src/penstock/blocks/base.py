@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from penstock.discovery import Configurable, extract_config_schema
+from penstock.discovery import Configurable, Contract, Method, extract_config_schema
 from penstock.entities import Attempt
+
+_CONTRACT = Contract(
+    names=("inputs", "outputs", "field_references", "part_references", "templates"),
+    mappings=("config_enums", "config_descriptions", "state_templates"),
+    texts=("name", "description"),
+    methods=(Method("execute", ("data",)), Method("regenerate", ("data", "attempt"))),
+    required=(("execute", "regenerate"),),
+)
 
 
 class BaseBlock(Configurable):
@@ -25,6 +34,7 @@ class BaseBlock(Configurable):
     """Fields that it may return."""
     is_multiplier: ClassVar[bool] = False
     """Whether the block makes several states out of one; see ``BaseMultiplierBlock``."""
+    contract: ClassVar[Contract] = _CONTRACT
 
     async def execute(self, data: dict[str, Any]) -> dict[str, Any]:
         """The fields that this block adds to ``data``: only fields that ``outputs`` declares."""
@@ -64,6 +74,12 @@ class BaseMultiplierBlock(BaseBlock):
     is_multiplier: ClassVar[bool] = True
     consumes: ClassVar[list[str]] = []
     """Fields that the new states leave out, because their own fields were made from them."""
+    contract: ClassVar[Contract] = replace(
+        _CONTRACT,
+        names=(*_CONTRACT.names, "consumes"),
+        methods=(Method("multiply", ("data",)),),
+        required=(("multiply",),),
+    )
 
     async def multiply(self, data: dict[str, Any]) -> list[dict[str, Any]]:
         """The states that ``data`` becomes, each with the fields of ``outputs``."""

@@ -17,6 +17,7 @@ from penstock.cli.streams import flush_output, prepare_streams, silence_output
 from penstock.control_characters import escape_controls
 from penstock.errors import PipelineError
 from penstock.redaction import redact
+from penstock.user_output import divert_user_output
 
 _EXAMPLES = """\b
 Examples:
@@ -83,6 +84,7 @@ def main() -> None:
     prepare_streams()
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_WarningFormatter())
+    divert_user_output(on=True)
     try:
         _run_command()
     finally:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from penstock import event_loop
+from penstock.cli.output import print_message
 from penstock.settings import get_settings
+from penstock.user_output import user_output
 
 _GC_THRESHOLDS = (50_000, 20, 50)
 """Allocations before each of the garbage collector's three generations is examined."""
@@ -25,12 +27,8 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     _configure_log(debug=get_settings().debug)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    try:
-        import uvloop
-    except ImportError:  # Windows
-        return asyncio.run(coroutine)
-    result: T = uvloop.run(coroutine)
-    return result
+    with user_output():
+        return event_loop.run(coroutine, print_message)
 
 
 def _configure_log(*, debug: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from penstock.cli.output import (
     print_message,
 )
 from penstock.entities import JobStatus
+from penstock.event_loop import current_stop_signals
 from penstock.settings import get_settings
 
 if TYPE_CHECKING:
@@ -189,29 +189,24 @@ def _stop_on_signals(run: Run) -> Iterator[list[signal.Signals]]:
 
     Yields the signals that have been received.
     """
-    loop = asyncio.get_running_loop()
-    received: list[signal.Signals] = []
+    interrupted = False
 
-    def interrupt(number: signal.Signals) -> None:
-        received.append(number)
-        if len(received) == 1:
+    def interrupt(_: signal.Signals) -> None:
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
             in_flight = pluralize(run.progress.in_flight, "record")
             print_message(f"Finishing {in_flight} in flight; Ctrl-C again stops at once.")
             run.stop()
         else:
             run.cancel()
 
-    handled: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
-    try:
-        for number in handled:
-            loop.add_signal_handler(number, interrupt, number)
-    except NotImplementedError:  # Windows: Ctrl-C ends the process, and the next run continues
-        handled = ()
-    try:
+    signals = current_stop_signals()
+    if signals is None:  # not in the main thread, which alone receives signals
+        yield []
+        return
+    with signals.handling(interrupt) as received:
         yield received
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
 
 
 def _summarize(report: RunReport) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from penstock.discovery.classes import Discovered, DiscoveryError, discover
 from penstock.discovery.config_check import ConfigIssue, check_config, find_config_issues
 from penstock.discovery.config_schema import extract_config_schema
+from penstock.discovery.contract import Contract, Method, read_names
 from penstock.discovery.declarations import (
     Configurable,
     get_config_descriptions,
@@ -23,8 +24,10 @@ from penstock.discovery.registry import Registry
 __all__ = [
     "ConfigIssue",
     "Configurable",
+    "Contract",
     "Discovered",
     "DiscoveryError",
+    "Method",
     "Registry",
     "check_config",
     "discover",
@@ -36,4 +39,5 @@ __all__ = [
     "get_part_references",
     "get_state_templates",
     "get_templates",
+    "read_names",
 ]

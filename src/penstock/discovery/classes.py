@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
+
+from penstock.user_code import name_exception, safe_text, to_exception
+from penstock.user_output import user_output
 
 T = TypeVar("T")
 
@@ -73,10 +77,10 @@ def _search_package(name: str, base: type[T], found: Discovered[T]) -> None:
 
 
 def _search_folder(folder: Path, base: type[T], found: Discovered[T]) -> None:
-    if not folder.is_dir():
+    if not _attempt(str(folder), folder.is_dir, found.errors):
         return
-    package = _folder_package(folder)
-    for path in sorted(folder.glob("*.py")):
+    package = _attempt(str(folder), partial(_folder_package, folder), found.errors)
+    for path in sorted(folder.glob("*.py")) if package else ():
         if not path.name.startswith("_"):
             _add_from(str(path), partial(_import_file, package, path), base, found)
 
@@ -115,6 +119,8 @@ def _import_file(package: str, path: Path) -> ModuleType:
     name = f"{package}.{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
+    if path.exists() and not path.is_file():  # a named pipe would be read for ever
+        raise ImportError(f"{path.name} is not a file")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path.name} is not a Python file")
@@ -135,7 +141,7 @@ def _search_entry_points(group: str, base: type[T], found: Discovered[T]) -> Non
         if isinstance(loaded, type) and issubclass(loaded, base):
             found.classes[loaded.__name__] = loaded
         elif isinstance(loaded, ModuleType):
-            found.classes.update((own.__name__, own) for own in _list_classes(loaded, base))
+            _add_classes(origin, loaded, base, found)
         elif loaded is not None:
             found.errors.append(DiscoveryError(origin, f"It is neither a {base.__name__} nor a module."))
 
@@ -143,12 +149,20 @@ def _search_entry_points(group: str, base: type[T], found: Discovered[T]) -> Non
 def _add_from(origin: str, load: Callable[[], ModuleType], base: type[T], found: Discovered[T]) -> None:
     module = _attempt(origin, load, found.errors)
     if module is not None:
-        found.classes.update((own.__name__, own) for own in _list_classes(module, base))
+        _add_classes(origin, module, base, found)
+
+
+def _add_classes(origin: str, module: ModuleType, base: type[T], found: Discovered[T]) -> None:
+    """Add the classes of a module, which may hold objects that raise when they are looked at."""
+    classes = _attempt(origin, lambda: list(_list_classes(module, base)), found.errors)
+    found.classes.update((own.__name__, own) for own in classes or ())
 
 
 def _list_classes(module: ModuleType, base: type[T]) -> Iterator[type[T]]:
     for own in list(vars(module).values()):
-        if not (isinstance(own, type) and issubclass(own, base) and own.__module__ == module.__name__):
+        # A proxy of a library (of the present request, say) may raise when it is asked what it is.
+        is_class = issubclass(type(own), type)
+        if not (is_class and issubclass(own, base) and own.__module__ == module.__name__):
             continue
         name = own.__name__
         is_base = name.startswith("_") or (name.startswith("Base") and name[4:5].isupper())
@@ -157,18 +171,41 @@ def _list_classes(module: ModuleType, base: type[T]) -> Iterator[type[T]]:
 
 
 def _attempt(origin: str, load: Callable[[], Any], errors: list[DiscoveryError]) -> Any:
-    """The result of ``load``, or None when it fails: a user's file may raise anything."""
+    """The result of ``load``, or None when it fails: a user's file may raise anything, except a signal."""
+    watched_as = origin  # noqa: F841 (read by the watchdog)
     try:
-        return load()
-    except (Exception, SystemExit) as error:
-        errors.append(DiscoveryError(origin, _describe(error)))
+        with user_output():
+            return load()
+    except BaseException as error:
+        to_exception(error)
+        errors.append(DiscoveryError(safe_text(origin), _describe(error)))
         return None
 
 
 def _describe(error: BaseException) -> str:
-    kind = type(error).__name__
-    if isinstance(error, SyntaxError):
-        return f"{kind}: {error.msg} (line {error.lineno})"
+    if type(error) in {SyntaxError, IndentationError, TabError}:
+        assert isinstance(error, SyntaxError)
+        return f"{type(error).__name__}: {safe_text(error.msg)} (line {error.lineno})"
     if isinstance(error, SystemExit):
         return "SystemExit: it ends the program when it is imported"
-    return f"{kind}: {error}" if str(error) else kind
+    return name_exception(error)
+
+
+def defines_class(file: str, name: str) -> bool:
+    """Whether a file that could not be imported seems to define the class ``name``."""
+    path = Path(file)
+    if path.stem.replace("_", "").lower() == name.lower():
+        return True
+    try:
+        return (
+            re.search(rf"^\s*class\s+{re.escape(name)}\b", path.read_text("utf-8", "replace"), re.MULTILINE)
+            is not None
+        )
+    except (OSError, ValueError):  # an entry point or a package
+        return f".{name}" in file or f":{name}" in file
+
+
+def show_file(file: str) -> str:
+    """A file as messages name it: with its folder, but not where that is."""
+    path = Path(file)
+    return f"{path.parent.name}/{path.name}" if path.is_absolute() else file

@@ -71,3 +71,20 @@ def _simplify(schema: JsonSchema) -> JsonSchema:
 
 def _is_value(schema: JsonSchema) -> bool:
     return schema.get("type") != "null"
+
+
+def is_schema(schema: dict[str, Any]) -> bool:
+    """Whether a class's own ``get_schema`` gives what lists and editors read."""
+    settings = schema.get("config_schema")
+    return (
+        all(isinstance(schema.get(key), str) for key in ("type", "name", "description"))
+        and all(_is_list_of_texts(schema.get(key, [])) for key in ("inputs", "outputs"))
+        and isinstance(settings, dict)
+        and isinstance(settings.get("properties"), dict)
+        and all(isinstance(setting, dict) for setting in settings["properties"].values())
+        and _is_list_of_texts(settings.get("required"))
+    )
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from penstock.discovery import Configurable, extract_config_schema
+from penstock.discovery import Configurable, Contract, Method, extract_config_schema
 from penstock.entities import Finding, Parts, Verdict
 from penstock.errors import PipelineError
 
@@ -31,6 +31,15 @@ class BaseGate(Configurable):
 
     Follows from which of the two methods the nearest class defines, unless that class sets it.
     """
+
+    contract: ClassVar[Contract] = Contract(
+        names=("field_references", "part_references", "templates"),
+        mappings=("config_enums", "config_descriptions", "state_templates"),
+        texts=("name", "description"),
+        numbers=("cost",),
+        methods=(Method("check", ("parts",)), Method("look", ("parts",), is_async=False)),
+        required=(("look", "check"),),
+    )
 
     _passed: ClassVar[Verdict]
 

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from penstock.entities import Attempt, Parts, Verdict
+from penstock.entities import Attempt, Finding, Parts, Verdict
 from penstock.errors import GateError, PipelineError
 from penstock.gates.attempts import AttemptHistory, AttemptRecord
 from penstock.gates.base import BaseGate
 from penstock.gates.heal_policy import HealPolicy
 from penstock.gates.parts import merge_parts, merge_samples
+from penstock.user_code import (
+    UserCodeError,
+    describe_exception,
+    is_user_class,
+    name_exception,
+    safe_text,
+    to_exception,
+)
 
 __all__ = ["AttemptRecord", "HealPolicy", "Healed", "Remake", "heal"]
 
@@ -105,22 +113,54 @@ async def _run_gates(gates: Sequence[BaseGate], parts: Parts) -> tuple[tuple[Ver
         if not passed and gate.cost > cost:
             break
         cost = gate.cost
+        watched_as = f"Gate '{type(gate).__name__}'"  # noqa: F841 (read by the watchdog)
         try:
             verdict = await gate.check(parts) if gate.is_async else gate.look(parts)
             if not isinstance(verdict, Verdict):
-                raise TypeError(f"it returned {type(verdict).__name__}, not a Verdict")
+                raise TypeError(f"it returned {safe_text(type(verdict).__name__, 60)}, not a Verdict")
+            if verdict.findings or verdict.skipped:
+                verdict = _make_safe(verdict, type(gate).__name__)
         except PipelineError:
             raise
-        except Exception as error:  # a user's gate may raise anything
-            name = type(gate).__name__
-            raise GateError(
-                f"The gate {name} could not run: {type(error).__name__}: {error}",
-                detail={"gate": name, "error": str(error)},
-            ) from error
+        except BaseException as error:  # a user's gate may raise anything
+            raise _to_gate_error(gate, error) from error
         verdicts.append(verdict)
         if verdict.findings:
             passed = False
     return tuple(verdicts), passed
+
+
+def _make_safe(verdict: Verdict, name: str) -> Verdict:
+    """The verdict with nothing but text in it, whatever a user's gate has put there."""
+    findings = tuple(verdict.findings)
+    for finding in findings:
+        if not isinstance(finding, Finding):
+            raise TypeError(f"a finding is {safe_text(type(finding).__name__, 60)}, not a Finding")
+    return Verdict(
+        safe_text(verdict.gate),
+        tuple(
+            Finding(
+                safe_text(finding.part),
+                safe_text(finding.message),
+                safe_text(finding.gate or name),
+                None if finding.expected is None else safe_text(finding.expected),
+                None if finding.got is None else safe_text(finding.got),
+            )
+            for finding in findings
+        ),
+        safe_text(verdict.skipped) if verdict.skipped else None,
+    )
+
+
+def _to_gate_error(gate: BaseGate, error: BaseException) -> GateError:
+    """What a gate raised, as the error of its record; raises a signal or our own cancellation again."""
+    reason = to_exception(error, apart=is_user_class(type(gate)))
+    name = type(gate).__name__
+    text = str(reason) if isinstance(reason, UserCodeError) else name_exception(reason)
+    return GateError(
+        f"The gate {name} could not run: {text}",
+        detail={"gate": name, "error": describe_exception(reason)},
+    )
 
 
 def _to_parts(

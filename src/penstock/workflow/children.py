@@ -12,7 +12,9 @@ from penstock import llm
 from penstock.blocks.base import BaseMultiplierBlock
 from penstock.entities import State, Usage
 from penstock.errors import DefinitionError
+from penstock.user_code import safe_text, to_exception
 from penstock.workflow.block_errors import to_record_error
+from penstock.workflow.isolation import run_apart
 from penstock.workflow.run_context import RunContext
 from penstock.workflow.snapshot import snapshot
 from penstock.workflow.step import Step
@@ -47,12 +49,14 @@ async def multiply(step: Step, state: dict[str, Any], context: RunContext) -> li
         context.sample._replace(step=1), context.journal, context.mode, on_call=context.on_call
     )
     started = time.perf_counter()
+    chunks: list[dict[str, Any]] = []
+    work = _split(step, block, state, calls, chunks)
     try:
-        with llm.use_call_context(calls):
-            chunks = [snapshot(chunk) for chunk in await block.multiply(State(snapshot(state), state))]
-        for chunk in chunks:
-            step.refuse_undeclared(chunk)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        if step.runs_user_code:
+            await run_apart(work, step.label)
+        else:
+            await work
+    except (Exception, asyncio.CancelledError) as error:
         raise to_record_error(step, error, state) from error
     finally:
         context.usage.add(calls.usage)
@@ -67,6 +71,27 @@ async def multiply(step: Step, state: dict[str, Any], context: RunContext) -> li
         children[0].usage = calls.usage
         children[0].trace[0].update(usage=calls.usage.to_dict(), calls=calls.calls)
     return children
+
+
+async def _split(
+    step: Step,
+    block: BaseMultiplierBlock,
+    state: dict[str, Any],
+    calls: llm.CallContext,
+    chunks: list[dict[str, Any]],
+) -> None:
+    """Ask the multiplier, and add what it returns to ``chunks``."""
+    watched_as = step.label  # noqa: F841 (read by the watchdog)
+    try:
+        with llm.use_call_context(calls):
+            made = await block.multiply(State(snapshot(state), state))
+        if not isinstance(made, (list, tuple)):
+            raise TypeError(f"multiply must return a list of dicts, not {safe_text(type(made).__name__, 60)}")
+        chunks.extend(step.read_output(chunk, f"[{index}].") for index, chunk in enumerate(made))
+    except Exception:
+        raise
+    except BaseException as error:
+        raise to_exception(error, apart=step.runs_user_code) from error
 
 
 def refuse_misplaced_multipliers(steps: Sequence[Step]) -> None:

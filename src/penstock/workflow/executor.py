@@ -10,6 +10,7 @@ from typing import Any
 
 from penstock.entities import ExecutionResult
 from penstock.workflow.block_errors import to_record_error
+from penstock.workflow.isolation import run_apart
 from penstock.workflow.run_context import RunContext, StepEvent
 from penstock.workflow.snapshot import snapshot
 from penstock.workflow.step import Step
@@ -58,8 +59,11 @@ class Executor:
         made = frozenset(name for entry in outcome.trace for name in entry["output"])
         run = StepRun(step, state, StateSource(outcome.initial, made), self._context)
         try:
-            await run.run()
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if step.runs_user_code:
+                await run_apart(run.run(), step.label)
+            else:
+                await run.run()
+        except (Exception, asyncio.CancelledError) as error:
             outcome.error = to_record_error(step, error, state)
             self.add_entry(step, run.entry, state)
             run.entry["error"] = outcome.error.message

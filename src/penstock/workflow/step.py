@@ -7,8 +7,11 @@ from typing import Any
 
 from penstock.blocks.base import BaseMultiplierBlock
 from penstock.blocks.registry import BlockRegistry
-from penstock.errors import DefinitionError, ValidationError
+from penstock.discovery import read_names
+from penstock.errors import DefinitionError, PipelineError, ValidationError
 from penstock.gates import BaseGate, GateRegistry, HealPolicy, parts_named
+from penstock.plain_values import NotPlainError, to_plain
+from penstock.user_code import is_user_class, name_exception, safe_text, to_exception
 
 MAX_SAMPLES = 100
 """The most samples of one step; a larger number is most likely a mistake."""
@@ -27,9 +30,11 @@ class Step:
         _refuse_malformed(number, definition)
         self.number = number
         self.type: str = definition["type"]
+        self.label = f"Block '{self.type}' of step {number}"
+        """What log lines call it."""
         self.config: dict[str, Any] = dict(definition.get("config") or {})
         self.block = blocks.create(self.type, self.config)
-        self.outputs = list(self.block.outputs)
+        self.outputs = read_names(self.block, "outputs", f"Step {number} ({self.type})")
         self.samples: int = definition.get("samples", 1)
         self.is_multiplier = isinstance(self.block, BaseMultiplierBlock) or self.block.is_multiplier
         """Whether the step makes several states out of one."""
@@ -37,7 +42,17 @@ class Step:
         self.policy = HealPolicy.from_config(policy) if policy is not None else None
         self.first_temperature = self.policy.first_temperature() if self.policy else None
         """The temperature of the first attempt; None leaves it to the block."""
-        self.gates = self._make_gates(definition.get("gates") or [], gates)
+        try:
+            self.gates = self._make_gates(definition.get("gates") or [], gates)
+        except PipelineError:
+            raise
+        except BaseException as error:  # users' gates, and the block's expects_schema
+            raise DefinitionError(
+                f"Step {number} ({self.type}) cannot be made: {name_exception(to_exception(error))}.",
+                detail={"step": number},
+            ) from error
+        self.runs_user_code = any(is_user_class(type(part)) for part in (self.block, *self.gates))
+        """Whether the block or a gate is not one of penstock's own."""
         self._declared = frozenset(self.outputs)
 
     def _make_gates(self, definitions: list[Mapping[str, Any]], registry: GateRegistry) -> list[BaseGate]:
@@ -67,24 +82,45 @@ class Step:
         self, registry: GateRegistry, *, has_gates: bool, types: set[str]
     ) -> BaseGate | None:
         """The gate for the schema that the block promises, in steps whose output is judged."""
-        schema = self.block.expects_schema(self.config)
+        schema = self._read_schema()
         if schema is None or "JSONSchemaGate" in types or not (has_gates or self.policy):
             return None
         return registry.create("JSONSchemaGate", {"json_schema": schema, "part": self.outputs[0]})
 
-    def refuse_undeclared(self, made: Any) -> None:
-        """Raise ValidationError when the block returned fields that it does not declare (contract A6)."""
+    def _read_schema(self) -> Mapping[str, Any] | None:
+        try:
+            return self.block.expects_schema(self.config)
+        except BaseException as error:  # a user's block
+            raise DefinitionError(
+                f"Step {self.number} ({self.type}): expects_schema failed: "
+                f"{name_exception(to_exception(error))}.",
+                detail={"step": self.number},
+            ) from error
+
+    def read_output(self, made: Any, place: str = "") -> dict[str, Any]:
+        """What the block returned, as plain JSON values; ``place`` is where in its answer this is.
+
+        Raises ValidationError when it holds fields that the block does not declare (contract A6), TypeError
+        when it is no dict, and ValueError when a field has no form in JSON.
+        """
         if not isinstance(made, dict):
-            raise TypeError(f"execute must return a dict, not {type(made).__name__}")
-        if made.keys() <= self._declared:
-            return
-        extra = [key for key in made if key not in self._declared]
+            raise TypeError(f"execute must return a dict, not {safe_text(type(made).__name__, 60)}")
+        if not made.keys() <= self._declared:
+            self._refuse_undeclared(made)
+        try:
+            plain: dict[str, Any] = to_plain(made)
+        except NotPlainError as error:
+            raise ValueError(f"the output '{place}{error.place}' {error.reason}") from error
+        return plain
+
+    def _refuse_undeclared(self, made: dict[Any, Any]) -> None:
+        extra = [safe_text(key, 100) for key in made if key not in self._declared]
         raise ValidationError(
-            f"Block '{self.type}' returned undeclared fields: {', '.join(map(str, extra))}",
+            f"Block '{self.type}' returned undeclared fields: {', '.join(extra)}",
             detail={
                 "block_type": self.type,
                 "declared_outputs": self.outputs,
-                "actual_outputs": list(made),
+                "actual_outputs": [safe_text(key, 100) for key in made],
                 "extra_fields": extra,
             },
         )

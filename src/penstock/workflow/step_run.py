@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from yaml.representer import Representer, SafeRepresenter
@@ -14,6 +14,7 @@ from penstock.entities import Attempt, Parts, State, Target, Usage
 from penstock.errors import PipelineError
 from penstock.gates import AttemptRecord, heal, medoid
 from penstock.gates.whole_answer import WholeAnswerGate
+from penstock.user_code import to_exception
 from penstock.workflow.run_context import RunContext
 from penstock.workflow.snapshot import snapshot
 from penstock.workflow.step import Step
@@ -109,6 +110,7 @@ class StepRun:
             index,
             context.round if new_sample else 0,
         )
+        watched_as = step.label  # noqa: F841 (read by the watchdog)
         given = State(snapshot(self._state), *self._source)
         call_context = llm.CallContext(
             sample,
@@ -120,15 +122,12 @@ class StepRun:
             on_call=context.on_call,
         )
         with llm.use_call_context(call_context):
-            if attempt.number > 1:
-                made = await step.block.regenerate(given, attempt)
-            elif step.first_temperature is not None:
-                target = Target(temperature=step.first_temperature)
-                made = await step.block.regenerate(given, Attempt(1, dict.fromkeys(step.outputs, target)))
-            else:
-                made = await step.block.execute(given)
-        step.refuse_undeclared(made)
-        return snapshot(made)  # type: ignore[no-any-return]  # a dict gives a dict
+            try:
+                return step.read_output(await _call(step, given, attempt))
+            except Exception:
+                raise
+            except BaseException as error:  # SystemExit would end the process, not the record
+                raise to_exception(error, apart=step.runs_user_code) from error
 
     async def _heal(self, parts: Parts) -> dict[str, Any]:
         """The output once every gate passes it."""
@@ -150,6 +149,20 @@ class StepRun:
             if verdict.gate != WholeAnswerGate.__name__
         ]
         return dict(healed.parts)
+
+
+def _call(step: Step, given: State, attempt: Attempt) -> Awaitable[Any]:
+    """The block's answer to one attempt, still to be awaited."""
+    if attempt.number > 1:
+        made: Any = step.block.regenerate(given, attempt)
+    elif step.first_temperature is not None:
+        target = Target(temperature=step.first_temperature)
+        made = step.block.regenerate(given, Attempt(1, dict.fromkeys(step.outputs, target)))
+    else:
+        made = step.block.execute(given)
+    if isinstance(made, Awaitable):
+        return made
+    raise TypeError("execute gives nothing to await; write 'async def execute'")
 
 
 async def _gather(samples: Iterable[Coroutine[Any, Any, dict[str, Any]]]) -> list[dict[str, Any]]:

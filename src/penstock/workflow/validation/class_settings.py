@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.discovery import extract_config_schema
+from penstock.user_code import to_exception
 
 
 def properties(cls: type[Any]) -> Mapping[str, Any]:
     """The settings of a block or gate, as JSON Schema by name."""
     try:
         found: Mapping[str, Any] = extract_config_schema(cls)["properties"]
-    except Exception:  # a mistake in a user's class attributes, which the registry lists among its errors
+    except BaseException as error:  # a mistake in a user's class, which the registry lists among its errors
+        to_exception(error)
         return {}
     return found
 

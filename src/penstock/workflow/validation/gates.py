@@ -79,7 +79,9 @@ def _check_gate(context: ValidationContext, step: StepInfo, gate: Any, path: Pat
     check_misplaced_settings(gate, cls, GATE_KEYS, context.issues, step, path)
     config = {} if gate.get("config") is None else gate["config"]
     at = (*path, "config")
-    check_settings(context, step, cls, config, at)
+    if check_settings(context, step, cls, config, at) is not None:
+        for issue in context.gates.find_method_issues(gate["type"]):
+            context.issues.add(sentence(issue), "Change the gate.", step=step, path=path)
     settings = with_defaults(cls, config if isinstance(config, Mapping) else {})
     _check_parts(context, step, cls, settings, at)
     for name in get_field_references(cls):
@@ -100,10 +102,10 @@ def _check_gate(context: ValidationContext, step: StepInfo, gate: Any, path: Pat
 def _find_gate(context: ValidationContext, step: StepInfo, kind: str, path: Path) -> type[BaseGate] | None:
     try:
         return context.gates.get_class(kind)
-    except GateNotFoundError:
+    except GateNotFoundError as error:
         known = [str(schema.get("type")) for schema in context.gates.list_schemas()]
         fix = suggest(kind, known, "There are")
-        context.issues.add(f"Gate '{kind}' not found.", fix, step=step, path=(*path, "type"))
+        context.issues.add(sentence(error.message), fix, step=step, path=(*path, "type"))
         return None
 
 

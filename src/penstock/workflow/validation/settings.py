@@ -55,7 +55,8 @@ def check_settings(
     try:
         made: BaseBlock | BaseGate = registry.create(cls.__name__, dict(config))
     except PipelineError as error:
-        issues.add(sentence(error.message), "Change its settings.", step=step, path=path)
+        fix = "Change the class." if "declarations" in error.detail else "Change its settings."
+        issues.add(sentence(error.message), fix, step=step, path=path)
         return None
     return made
 

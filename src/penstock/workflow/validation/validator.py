@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.blocks.base import BaseBlock
 from penstock.blocks.registry import BlockRegistry
 from penstock.blocks.registry import default_registry as default_blocks
-from penstock.errors import BlockNotFoundError
+from penstock.discovery import read_names
+from penstock.errors import BlockNotFoundError, DefinitionError
 from penstock.gates import GateRegistry
 from penstock.gates import default_registry as default_gates
 from penstock.settings import Settings, get_settings
+from penstock.user_code import is_user_class, name_exception, to_exception
 from penstock.workflow.validation.class_settings import names, properties
 from penstock.workflow.validation.context import StepInfo, ValidationContext
 from penstock.workflow.validation.fields import FieldTracker
 from penstock.workflow.validation.gates import check_gates, check_heal
 from penstock.workflow.validation.inputs import check_inputs
 from penstock.workflow.validation.issues import Issue, IssueList
-from penstock.workflow.validation.messages import suggest
+from penstock.workflow.validation.messages import sentence, suggest
 from penstock.workflow.validation.required_fields import check_fields_of_block
 from penstock.workflow.validation.settings import check_misplaced_settings, check_settings
 from penstock.workflow.validation.structure import (
@@ -102,7 +105,9 @@ def _check_definition(definition: Any, context: ValidationContext) -> None:
         issues.add("The pipeline has no blocks.", "Add at least one step to 'blocks'.", path=("blocks",))
     for number, step in enumerate(steps, start=1):
         cls = context.find_block(step) or BaseBlock
-        context.fields.announce(number, (field for field in names(cls.outputs) if field not in cls.inputs))
+        context.fields.announce(
+            number, (field for field in names(cls.outputs) if field not in names(cls.inputs))
+        )
     check_multipliers(steps, context)
     for number, step in enumerate(steps, start=1):
         _check_step(context, number, step)
@@ -123,10 +128,10 @@ def _check_step(context: ValidationContext, number: int, definition: Any) -> Non
     step.block, step.definition = kind, definition
     try:
         step.cls = context.blocks.get_class(kind)
-    except BlockNotFoundError:
+    except BlockNotFoundError as error:
         known = [str(schema.get("type")) for schema in context.blocks.list_schemas()]
         fix = suggest(kind, known, "There are")
-        issues.add(f"Block '{kind}' not found.", fix, step=step, path=("type",))
+        issues.add(sentence(error.message), fix, step=step, path=("type",))
         context.fields.add_unknown()
         return
     _check_known_step(context, step)
@@ -140,8 +145,10 @@ def _check_known_step(context: ValidationContext, step: StepInfo) -> None:
     check_misplaced_settings(step.definition, cls, STEP_KEYS, context.issues, step)
     block = check_settings(context, step, cls, config, ("config",))
     check_inputs(context, step)
-    step.outputs = names(getattr(block or cls, "outputs", ()))
-    schema = _find_output_schema(step, block)
+    step.outputs = _read_names(context, step, block, "outputs")
+    if block is not None:
+        _check_methods(context, step)
+    schema = _find_output_schema(context, step, block)
     schemas_before = dict(fields.schemas)
     for field in step.outputs:
         fields.schemas.pop(field, None)
@@ -151,21 +158,43 @@ def _check_known_step(context: ValidationContext, step: StepInfo) -> None:
     check_heal(context, step, has_schema=schema is not None)
     check_fields_of_block(context, step, schemas_before)
     # An output that is also an input is passed on, and exists only if it did before.
-    fields.add_made(step.number, (field for field in step.outputs if field not in cls.inputs))
+    fields.add_made(step.number, (field for field in step.outputs if field not in names(cls.inputs)))
     if cls.is_multiplier:
-        consumed = names(getattr(block or cls, "consumes", ()))
+        consumed = _read_names(context, step, block, "consumes")
         fields.consume(field for field in consumed if field not in step.outputs)
 
 
-def _find_output_schema(step: StepInfo, block: Any) -> Mapping[str, Any] | None:
+def _check_methods(context: ValidationContext, step: StepInfo) -> None:
+    for issue in context.blocks.find_method_issues(step.block or ""):
+        context.issues.add(sentence(issue), "Change the block.", step=step, path=("type",))
+    if not step.outputs and is_user_class(step.cls):
+        message = f"Block '{step.block}' declares no outputs, so it cannot return any field."
+        fix = "Name its fields in 'outputs'."
+        context.issues.add(message, fix, step=step, path=("type",), severity="warning")
+
+
+def _find_output_schema(context: ValidationContext, step: StepInfo, block: Any) -> Mapping[str, Any] | None:
     """The JSON Schema that the block's first output follows, where it is known."""
     found = step.config.get("json_schema")
     expects_schema = getattr(block, "expects_schema", None)
     if expects_schema is not None:
         try:
             found = expects_schema(dict(step.config))
-        except Exception:  # a mistake in a user's block, which fails when the pipeline is loaded
+        except BaseException as error:  # a mistake in a user's block
+            reason = sentence(f"expects_schema failed: {name_exception(to_exception(error))}")
+            context.issues.add(reason, "Change the block.", step=step, path=("type",))
             found = None
     elif "json_schema" not in properties(step.cls):
         found = None
     return found if isinstance(found, Mapping) else None
+
+
+def _read_names(context: ValidationContext, step: StepInfo, block: Any, attribute: str) -> list[str]:
+    """The names in an attribute of the block, or of its class when the block cannot be made."""
+    if block is None:
+        return names(inspect.getattr_static(step.cls, attribute, ()))
+    try:
+        return read_names(block, attribute, f"Block '{step.block}'")
+    except DefinitionError as error:
+        context.issues.add(sentence(error.message), "Change the block.", step=step, path=("type",))
+        return []
