@@ -33,6 +33,7 @@ from penstock.api import (
     sessions,
     templates,
 )
+from penstock.api.connections import Connections
 from penstock.api.deps import ExecutionObserver, Services
 from penstock.api.errors import COMMON_STATUSES, ErrorShield, add_error_handlers, error_responses
 from penstock.api.logging import set_up_logging
@@ -42,6 +43,7 @@ from penstock.api.pages import add_pages
 from penstock.api.security import Guard, Policy, is_loopback, require_token_for_public_bind
 from penstock.api.telemetry import Telemetry
 from penstock.blocks.registry import default_registry as default_blocks
+from penstock.descriptors import count_for_connections, open_standard_streams, raise_limit
 from penstock.errors import ConfigurationError, PipelineError
 from penstock.gates import default_registry as default_gates
 from penstock.jobs.queue import JobQueue
@@ -73,6 +75,7 @@ records takes 0.1 s while a job keeps the event loop busy.
 """
 _SHUTDOWN_SECONDS = 5
 """How long running requests may take when the service is stopped."""
+_MOST_CONNECTIONS = 4096
 
 
 @asynccontextmanager
@@ -177,6 +180,7 @@ def serve(settings: Settings | None = None) -> None:
     settings = settings or get_settings()
     require_token_for_public_bind(settings)
     set_up_logging(settings)
+    raise_limit()
     sys.setswitchinterval(_SWITCH_SECONDS)
     with _listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(_serve(settings, listener))
@@ -184,8 +188,11 @@ def serve(settings: Settings | None = None) -> None:
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     app = create_app(settings)
+    connections = Connections(min(_MOST_CONNECTIONS, count_for_connections()))
     config = uvicorn.Config(
         app,
+        http=connections.protocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -204,7 +211,11 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 
     async with open_services(settings, app.state.metrics) as services:
         app.state.services = services
-        await _Server(config, announce, services.closing).serve([listener])
+        watching = asyncio.create_task(connections.watch())
+        try:
+            await _Server(config, announce, services.closing).serve([listener])
+        finally:
+            watching.cancel()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -236,6 +247,7 @@ def _loop() -> Callable[[], Any] | None:
 
 def main() -> None:
     """Start the service as the environment says; an error is one sentence on standard error."""
+    open_standard_streams()
     try:
         serve()
     except PipelineError as error:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from penstock.descriptors import open_standard_streams
 from penstock.errors import StorageError
 
 _READER_GONE = (errno.EPIPE, errno.ESHUTDOWN, errno.EIO)
@@ -21,11 +22,7 @@ _READER_GONE = (errno.EPIPE, errno.ESHUTDOWN, errno.EIO)
 
 def prepare_streams() -> None:
     """Make all three streams usable; called before a command opens anything."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        _open_if_closed(number)
-        if getattr(sys, name) is None:
-            mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -66,13 +63,3 @@ def writing_result() -> Iterator[None]:
             raise BrokenPipeError(errno.EPIPE, "nobody reads the output") from error
         silence_output(1)
         raise StorageError(f"The output cannot be written: {error.strerror}.") from error
-
-
-def _open_if_closed(number: int) -> None:
-    try:
-        os.fstat(number)
-    except OSError:
-        opened = os.open(os.devnull, os.O_RDWR)
-        if opened != number:
-            os.dup2(opened, number)
-            os.close(opened)
