@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Any, NamedTuple, cast
 
 from starlette.types import Message, Receive, Scope, Send
@@ -249,7 +250,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         response = error_response(status, message)
-        lines = [f"HTTP/1.1 {status} Refused", "connection: close"]
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "connection: close"]
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
         self.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1") + bytes(response.body))
         self.transport.close()

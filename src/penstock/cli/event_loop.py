@@ -8,6 +8,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from penstock.descriptors import raise_limit
+from penstock.errors import PipelineError
 from penstock.settings import get_settings
 
 _GC_THRESHOLDS = (50_000, 20, 50)
@@ -22,6 +24,11 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     A run makes many small objects that reference counting frees. Examining them for cycles at Python's
     default rate takes a tenth of a run's time.
     """
+    try:
+        raise_limit()
+    except PipelineError:
+        coroutine.close()
+        raise
     _configure_log(debug=get_settings().debug)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
