@@ -13,8 +13,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +25,12 @@ import penstock
 
 _SOURCES = Path(penstock.__file__).parents[1]
 _TESTS = Path(__file__).parents[1]
-_WARM = ("penstock.cli.run", "penstock.cli.export", "penstock.jobs.runs", "penstock.jobs.dataset_export")
+_WARM = (
+    *(f"penstock.cli.{name}" for name in ("run", "export", "validate", "progress", "doctor", "serve")),
+    *(f"penstock.jobs.{name}" for name in ("runs", "dataset_export", "dry_run")),
+    "penstock.storage.copying",
+    "penstock.llm.transports.openai",
+)
 SECONDS = 60
 """After how long a command that does not end is killed, which fails its test."""
 
@@ -61,7 +68,8 @@ class ForkedCommands:
         """Run a command to its end.
 
         ``closed`` are standard streams that it does not have, ``files`` descriptors to take in place of the
-        usual ones. ``options``: ``limit_files`` (RLIMIT_NOFILE), ``umask``, ``module``.
+        usual ones. ``options``: ``limit_files`` (RLIMIT_NOFILE), ``umask``, ``terminate_at`` (a port that,
+        once it is listened to, brings SIGTERM).
         """
         with ExitStack() as stack:
             streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
@@ -140,6 +148,9 @@ def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> N
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        mode = "r" if name == "stdin" else "w"
+        setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
     os.chdir(request["folder"])
     os.environ.update(request["variables"])
     os.umask(request.get("umask", 0o022))
@@ -148,6 +159,8 @@ def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> N
         os.close(number)
     if limit := request.get("limit_files"):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    if port := request.get("terminate_at"):
+        threading.Thread(target=_terminate_once_listening, args=(port,), daemon=True).start()
     sys.argv = ["penstock", *(os.fsdecode(one.encode("latin-1")) for one in request["arguments"])]
     status: Any = 0
     try:
@@ -166,7 +179,17 @@ def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> N
             stream.flush()
     except (OSError, ValueError):
         status = 120  # as the interpreter does when it cannot write what is buffered
-    os._exit(status if isinstance(status, int) else 1)
+    os._exit(status if isinstance(status, int) else 0 if status is None else 1)
+
+
+def _terminate_once_listening(port: int) -> None:
+    while True:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+            client.sendall(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            if b" 200 " in client.recv(1000):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def validate(
 
     Each issue names the step and says what to write instead. Exit status 1 when there is an error.
     """
-    from penstock.workflow import required_variables
+    from penstock.workflow import Issue, required_variables
 
     try:
         definition, issues = _find_issues(pipeline, seeds, seed_format, separator)
@@ -50,7 +50,7 @@ def validate(
         if not as_json:
             raise
         print_message(f"Error: {error.message}")
-        problem = {"message": error.message, "fix": "", "line": error.detail.get("line"), "severity": "error"}
+        problem = Issue(error.message, "", line=error.detail.get("line")).to_dict()
         print_json({"valid": False, "problems": [problem], "error": error.message, "detail": error.detail})
         sys.exit(ExitStatus.BAD_INPUT)
     errors = [issue for issue in issues if issue.severity == "error"]

@@ -35,8 +35,8 @@ def refuse_duplicate_keys(text: str, name: str) -> None:
     found = sorted(SourceMap(text).duplicates(), key=lambda duplicate: duplicate.line)
     for twice in found:
         raise DefinitionError(
-            f"{name} line {twice.line}: the key '{twice.path[-1]}' is there twice (line {twice.first_line} and "
-            f"line {twice.line}); remove one of them.",
+            f"{name} line {twice.line}: the key '{twice.path[-1]}' is there twice (line {twice.first_line} "
+            f"and line {twice.line}); remove one of them.",
             {"line": twice.line},
         )
 
