@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cli.conftest import serving_model
 from cli.files import ASK, write
 from penstock.testing import ModelServer
 from support.forked_commands import Ended, ForkedCommands, forking
@@ -70,17 +71,28 @@ def commands() -> Iterator[ForkedCommands]:
         yield made
 
 
-@pytest.fixture
-def place(commands: ForkedCommands, model: ModelServer, tmp_path: Path) -> Workplace:
-    folder = tmp_path / "work"
-    folder.mkdir()
+def _make_place(commands: ForkedCommands, model: ModelServer, folder: Path) -> Workplace:
     write(folder)
     (folder / "wrong.yaml").write_text("name: W\nblocks:\n- type: Nowhere\n")
     step = {**ASK, "gates": [{"type": "RegexGate", "config": {"pattern": "never"}}]}
     (folder / "failing.yaml").write_text(json.dumps({"name": "F", "blocks": [step]}))
+    (folder / "broken.yaml").write_text("name: P\nblocks: [")
+    (folder / "broken.jsonl").write_text('{"topic": "a"}\n{bad\n')
     made = Workplace(commands, model, folder)
     assert made.run("run", "p.yaml", "s.jsonl", "-o", "out.jsonl", "-q").status == 0
     return made
+
+
+@pytest.fixture
+def place(commands: ForkedCommands, model: ModelServer, tmp_path: Path) -> Workplace:
+    return _make_place(commands, model, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(commands: ForkedCommands, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    """A place for tests whose commands change nothing."""
+    with serving_model() as model:
+        yield _make_place(commands, model, tmp_path_factory.mktemp("shared"))
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (0, 2), (0, 1, 2)], ids=str)
@@ -99,11 +111,11 @@ def test_no_command_needs_a_standard_stream(place: Workplace, closed: tuple[int,
 
 
 @pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=str)
-def test_the_service_needs_no_standard_stream(place: Workplace, closed: tuple[int, ...]) -> None:
+def test_the_service_needs_no_standard_stream(shared: Workplace, closed: tuple[int, ...]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
-    ended = place.run("serve", "--port", str(port), closed=closed, terminate_at=port)
+    ended = shared.run("serve", "--port", str(port), closed=closed, terminate_at=port)
 
     assert (ended.status, "Traceback" in ended.err) == (0, False), ended.err
 
@@ -153,11 +165,9 @@ def test_a_reader_that_has_gone_changes_no_exit_status(place: Workplace) -> None
     ],
     ids=" ".join,
 )
-def test_an_error_is_a_json_object_where_json_was_asked_for(place: Workplace, arguments: list[str]) -> None:
-    (place.folder / "broken.yaml").write_text("name: P\nblocks: [")
-    (place.folder / "broken.jsonl").write_text('{"topic": "a"}\n{bad\n')
+def test_an_error_is_a_json_object_where_json_was_asked_for(shared: Workplace, arguments: list[str]) -> None:
 
-    ended = place.run(*arguments, "--json")
+    ended = shared.run(*arguments, "--json")
 
     assert ended.status == 2
     assert ended.json["error"] in " ".join(ended.err.split())
@@ -165,10 +175,9 @@ def test_an_error_is_a_json_object_where_json_was_asked_for(place: Workplace, ar
     assert arguments[0] != "validate" or len(arguments) < 2 or ended.json["valid"] is False
 
 
-def test_a_validation_that_cannot_read_its_input_reports_it_as_a_problem(place: Workplace) -> None:
-    (place.folder / "broken.yaml").write_text("name: P\nblocks: [")
+def test_a_validation_that_cannot_read_its_input_reports_it_as_a_problem(shared: Workplace) -> None:
 
-    (problem,) = place.run("validate", "broken.yaml", "--json").json["problems"]
+    (problem,) = shared.run("validate", "broken.yaml", "--json").json["problems"]
 
     assert problem["line"] == 3
     assert "broken.yaml line 3" in problem["message"]
@@ -220,8 +229,8 @@ def test_odd_names_are_no_traceback_in_any_command(place: Workplace, name: bytes
     ],
     ids=str,
 )
-def test_what_was_probably_meant_is_said(place: Workplace, arguments: list[str], suggestion: str) -> None:
-    ended = place.run(*arguments)
+def test_what_was_probably_meant_is_said(shared: Workplace, arguments: list[str], suggestion: str) -> None:
+    ended = shared.run(*arguments)
 
     assert (ended.status, suggestion in ended.err) == (2, True), ended.err
 
@@ -251,8 +260,8 @@ def test_few_file_descriptors_are_enough(place: Workplace, limit: int) -> None:
     assert len(read_lines(place.folder / "new.jsonl")) == 200
 
 
-def test_too_few_file_descriptors_are_one_sentence(place: Workplace) -> None:
-    ended = place.run("run", "p.yaml", "s.jsonl", "-o", "new.jsonl", "-q", limit_files=30)
+def test_too_few_file_descriptors_are_one_sentence(shared: Workplace) -> None:
+    ended = shared.run("run", "p.yaml", "s.jsonl", "-o", "new.jsonl", "-q", limit_files=30)
 
     assert ended.status == 2
     assert (
@@ -283,16 +292,16 @@ def test_too_few_file_descriptors_are_one_sentence(place: Workplace) -> None:
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_before_anything_is_done(
-    place: Workplace, name: str, value: str
+    shared: Workplace, name: str, value: str
 ) -> None:
     command = ["serve"] if name in {"PORT", "HOST"} else ["run", "p.yaml", "s.jsonl", "-o", "new.jsonl"]
 
-    ended = place.run(*command, variables={name: value, "API_TOKEN": "0123456789abcdef"})
+    ended = shared.run(*command, variables={name: value, "API_TOKEN": "0123456789abcdef"})
 
     assert ended.status == 2, ended.err
     assert name in ended.err
     assert len(ended.err.splitlines()) == 1
-    assert not (place.folder / "new.jsonl").exists()
+    assert not (shared.folder / "new.jsonl").exists()
 
 
 def test_concurrency_has_an_upper_limit_in_every_place(place: Workplace) -> None:
@@ -306,15 +315,16 @@ def test_concurrency_has_an_upper_limit_in_every_place(place: Workplace) -> None
 @pytest.mark.parametrize("target", ["/dev/stdout", "-", "fifo"])
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_an_export_is_streamed_to_standard_output_and_to_a_fifo(
-    place: Workplace, target: str, form: str
+    shared: Workplace, target: str, form: str
 ) -> None:
     if target == "fifo":
-        os.mkfifo(place.folder / "fifo")
-        reading = os.open(place.folder / "fifo", os.O_RDONLY | os.O_NONBLOCK)
-        ended = place.run("export", "out.jsonl", "-o", "fifo", "--format", form)
+        (shared.folder / "fifo").unlink(missing_ok=True)
+        os.mkfifo(shared.folder / "fifo")
+        reading = os.open(shared.folder / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+        ended = shared.run("export", "out.jsonl", "-o", "fifo", "--format", form)
     else:
         reading, writing = os.pipe()
-        ended = place.run("export", "out.jsonl", "-o", target, "--format", form, files={1: writing})
+        ended = shared.run("export", "out.jsonl", "-o", target, "--format", form, files={1: writing})
         os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         data = pipe.read()
@@ -322,15 +332,16 @@ def test_an_export_is_streamed_to_standard_output_and_to_a_fifo(
     assert ended.status == 0, ended.err
     assert "3 records" in ended.err
     assert data.count(b"\n") == 3 if form == "jsonl" else data.startswith(b"PAR1")
-    assert not list(place.folder.rglob("train.*"))
+    assert not list(shared.folder.rglob("train.*"))
 
 
 @pytest.mark.parametrize("target", ["fifo", "/dev/stdout"])
-def test_a_run_refuses_a_pipe_for_its_records(place: Workplace, target: str) -> None:
-    os.mkfifo(place.folder / "fifo")
+def test_a_run_refuses_a_pipe_for_its_records(shared: Workplace, target: str) -> None:
+    (shared.folder / "fifo").unlink(missing_ok=True)
+    os.mkfifo(shared.folder / "fifo")
     reading, writing = os.pipe()
 
-    ended = place.run("run", "p.yaml", "s.jsonl", "-o", target, files={1: writing})
+    ended = shared.run("run", "p.yaml", "s.jsonl", "-o", target, files={1: writing})
     os.close(reading)
     os.close(writing)
 

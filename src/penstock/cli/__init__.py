@@ -13,6 +13,7 @@ import click
 
 from penstock import __version__
 from penstock.cli.command_group import CommandGroup
+from penstock.cli.interrupts import noting_interrupts
 from penstock.cli.output import ExitStatus, print_json, print_message, shorten
 from penstock.cli.streams import flush_output, prepare_streams, silence_output
 from penstock.errors import PipelineError
@@ -74,7 +75,8 @@ def main() -> None:
     """Run the command line; an error is one sentence on standard error."""
     prepare_streams()
     try:
-        _run_command()
+        with noting_interrupts():
+            _run_command()
     finally:
         flush_output()
 

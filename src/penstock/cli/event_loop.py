@@ -8,6 +8,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from penstock.cli.interrupts import raise_noted_interrupt
 from penstock.descriptors import raise_limit
 from penstock.errors import PipelineError
 from penstock.settings import get_settings
@@ -26,7 +27,8 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     """
     try:
         raise_limit()
-    except PipelineError:
+        raise_noted_interrupt()
+    except (PipelineError, KeyboardInterrupt):
         coroutine.close()
         raise
     _configure_log(debug=get_settings().debug)

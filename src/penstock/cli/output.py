@@ -41,13 +41,13 @@ json_option: Callable[[Any], Any] = click.option(
 def print_message(text: str) -> None:
     """Print a line for the user, on standard error; nothing happens when nobody reads it."""
     with suppress(OSError, ValueError):
-        click.echo(text, err=True)
+        click.echo(text, file=sys.stderr)  # said, since click would take another encoding than ascii
 
 
 def print_result(text: str = "", *, nl: bool = True, **style: Any) -> None:
     """Print a command's result for people, on standard output. Raises StorageError."""
     with writing_result():
-        click.secho(text, nl=nl, **style)
+        click.secho(text, file=sys.stdout, nl=nl, **style)
 
 
 def print_json(value: Any) -> None:

@@ -25,9 +25,10 @@ _MOST_REASONS = 10
 """How many messages of providers get a line at once; some have a number of their own in each."""
 _LINE_SECONDS = 5.0
 """Time between two lines where the output is not a terminal."""
-_NARROW = 72
+_NARROW = 78
 """Columns of a terminal below which there is no bar."""
-_NAME_LENGTH = 24
+_BAR_WIDTH = 24
+_NAME_LENGTH = 20
 
 
 @asynccontextmanager
@@ -63,7 +64,7 @@ def _make_columns(width: int) -> list[ProgressColumn]:
         return [TextColumn("{task.fields[line]}", markup=False, table_column=Column(no_wrap=True))]
     return [
         TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=_BAR_WIDTH),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(),
         TextColumn("{task.fields[details]}", markup=False),
@@ -71,12 +72,15 @@ def _make_columns(width: int) -> list[ProgressColumn]:
 
 
 def _update_bar(bar: Bar, task: TaskID, run: Run) -> None:
-    details = _format_details(run)
+    """Show the run as it is now; what does not fit is cut off the details, never the count."""
+    width, details = bar.console.width, _format_details(run)
+    columns = (shorten(run.name, _NAME_LENGTH), 2 * str(run.progress.total), "0:00:00")
+    room = width - _BAR_WIDTH - sum(map(len, columns)) - len("/    ")
     bar.update(
         task,
         completed=round(run.progress.seeds_done, 1),
-        line=f"{_format_count(run)} {details}"[: bar.console.width],
-        details=details,
+        line=f"{_format_count(run)} {details}"[:width],
+        details=details[: max(0, room)],
     )
 
 
