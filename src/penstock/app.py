@@ -32,6 +32,7 @@ from penstock.api import (
     sessions,
     templates,
 )
+from penstock.api.connections import Connections
 from penstock.api.deps import ExecutionObserver, Services
 from penstock.api.errors import COMMON_STATUSES, ErrorShield, add_error_handlers, error_responses
 from penstock.api.logging import set_up_logging
@@ -42,6 +43,7 @@ from penstock.api.security import Guard, Policy, is_loopback, require_token_for_
 from penstock.api.telemetry import Telemetry
 from penstock.api.wrong_tokens import WrongTokens
 from penstock.blocks.registry import default_registry as default_blocks
+from penstock.descriptors import count_for_connections, open_standard_streams, raise_limit
 from penstock.errors import ConfigurationError, PipelineError
 from penstock.event_loop import current_stop_signals
 from penstock.gates import default_registry as default_gates
@@ -77,6 +79,7 @@ records takes 0.1 s while a job keeps the event loop busy.
 """
 _SHUTDOWN_SECONDS = 5
 """How long running requests may take when the service is stopped."""
+_MOST_CONNECTIONS = 4096
 
 
 @asynccontextmanager
@@ -182,6 +185,7 @@ def serve(settings: Settings | None = None) -> None:
     require_token_for_public_bind(settings)
     set_up_logging(settings)
     divert_user_output(on=False)  # the log is on standard error
+    raise_limit()
     sys.setswitchinterval(_SWITCH_SECONDS)
     with _listen(settings.host, settings.port) as listener:
         event_loop.run(_serve(settings, listener), logger.warning)
@@ -189,8 +193,11 @@ def serve(settings: Settings | None = None) -> None:
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     app = create_app(settings)
+    connections = Connections(min(_MOST_CONNECTIONS, count_for_connections()))
     config = uvicorn.Config(
         app,
+        http=connections.protocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -209,7 +216,11 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 
     async with open_services(settings, app.state.metrics) as services:
         app.state.services = services
-        await _Server(config, announce, services.closing).serve([listener])
+        watching = asyncio.create_task(connections.watch())
+        try:
+            await _Server(config, announce, services.closing).serve([listener])
+        finally:
+            watching.cancel()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -233,6 +244,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def main() -> None:
     """Start the service as the environment says; an error is one sentence on standard error."""
+    open_standard_streams()
     try:
         serve()
     except PipelineError as error:

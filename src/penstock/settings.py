@@ -10,9 +10,9 @@ import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from penstock.errors import ConfigurationError
@@ -28,6 +28,12 @@ def _is_true(value: object) -> object:
     return value.strip().lower() in _TRUE if isinstance(value, str) else value
 
 
+MOST_IN_FLIGHT = 4096
+"""Upper limit of every setting and option that says how many records or requests may be in flight."""
+
+Seconds = Annotated[float, Field(gt=0, le=604_800, allow_inf_nan=False)]
+"""A time span of at most a week."""
+
 Switch = Annotated[bool, BeforeValidator(_is_true)]
 """True for ``true``, ``1`` and ``yes`` in any case; anything else is false."""
 
@@ -42,13 +48,13 @@ class Settings(BaseSettings):
     llm_model: str = "llama3"
     openai_api_key: SecretStr = SecretStr("")
     openai_base_url: str = "https://api.openai.com/v1"
-    llm_timeout: float = Field(default=120.0, gt=0)
+    llm_timeout: Seconds = 120.0
     """Seconds that one request may take."""
-    llm_deadline: float = Field(default=600.0, gt=0)
+    llm_deadline: Seconds = 600.0
     """Seconds that one call may take, retries included; waiting for a rate limit to pass does not count."""
-    llm_longest_wait: float = Field(default=300.0, gt=0)
+    llm_longest_wait: Seconds = 300.0
     """Seconds that a provider may ask to wait; a longer wait, such as for the next day, ends the run."""
-    llm_concurrency: int = Field(default=64, ge=1)
+    llm_concurrency: int = Field(default=64, ge=1, le=MOST_IN_FLIGHT)
     """Upper limit of requests in flight to one provider and model."""
     llm_transport: Literal["auto", "pool", "aiohttp"] = "auto"
     """The HTTP client for OpenAI-compatible servers; auto: ``aiohttp`` through a proxy, else ``pool``."""
@@ -72,13 +78,13 @@ class Settings(BaseSettings):
 
     database_path: Path = Path("data/qa_records.db")
     database_url: str | None = None
-    database_lock_seconds: float = Field(default=30.0, gt=0)
+    database_lock_seconds: Seconds = 30.0
     """Seconds to wait while another process keeps the database locked."""
     user_blocks: Path = Path("user_blocks")
     user_templates: Path = Path("user_templates")
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: int = Field(default=8000, ge=0, le=65535)
     api_token: SecretStr = SecretStr("")
     allowed_hosts: str = ""
     """Further host names of the service, separated by commas, such as the name of a proxy before it."""
@@ -88,7 +94,7 @@ class Settings(BaseSettings):
     """Addresses or networks of proxies whose ``X-Forwarded-Proto`` and ``X-Forwarded-For`` are believed."""
     ui_folder: Path | None = None
     """A built front end to serve instead of the one that is part of penstock."""
-    max_running_jobs: int = Field(default=1, ge=1)
+    max_running_jobs: int = Field(default=1, ge=1, le=256)
 
     debug: Switch = False
     log_format: Literal["text", "json"] = "text"
@@ -99,6 +105,17 @@ class Settings(BaseSettings):
     @classmethod
     def _blank_is_absent(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("llm_endpoint", "openai_base_url")
+    @classmethod
+    def _check_url(cls, value: str, info: ValidationInfo) -> str:
+        if value and not _is_http_url(value.strip()):
+            name = str(info.field_name).upper()
+            raise ConfigurationError(
+                f"The setting {name} cannot be used: write a URL that begins with http:// or https:// and "
+                "names a host."
+            )
+        return value
 
     @property
     def model_configured(self) -> bool:
@@ -162,7 +179,8 @@ def get_settings() -> Settings:
     except ValidationError as error:
         issue = error.errors()[0]
         name = ".".join(str(part) for part in issue["loc"]).upper()
-        raise ConfigurationError(f"The setting {name} cannot be used: {issue['msg']}") from error
+        reason = issue["msg"].rstrip(".")
+        raise ConfigurationError(f"The setting {name} cannot be used: {reason}.") from error
     register_secrets(*settings.secret_values(), *_find_secret_variables())
     return settings
 
@@ -183,6 +201,17 @@ def _find_secret_variables() -> list[str]:
 
 def _is_folder(name: str, value: str) -> bool:
     return name.upper().endswith("PWD") or Path(value).is_absolute()
+
+
+def _is_http_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        has_port = parts.port != 0  # raises ValueError for what is no port
+        host.encode("idna")  # raises UnicodeError for what is no host name
+    except ValueError:  # also UnicodeError
+        return False
+    return parts.scheme in {"http", "https"} and has_port and bool(host.strip()) and not re.search(r"\s", url)
 
 
 def _mask_login(url: str) -> str:

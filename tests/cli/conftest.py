@@ -8,6 +8,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ class Outcome:
 Cli = Callable[..., Outcome]
 
 
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
+@contextmanager
+def serving_model() -> Iterator[ModelServer]:
     """A scripted provider in a separate thread, since commands run an event loop themselves."""
     server = ModelServer()
     loop = asyncio.new_event_loop()
@@ -51,6 +52,13 @@ def model() -> Iterator[ModelServer]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
     loop.close()
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    """A scripted provider in a separate thread."""
+    with serving_model() as server:
+        yield server
 
 
 @pytest.fixture

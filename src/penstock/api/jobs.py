@@ -16,6 +16,7 @@ from penstock.api.schemas.jobs import Failures, JobCreated, JobSummary, JobView,
 from penstock.api.schemas.messages import Message
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import NotFoundError
+from penstock.settings import MOST_IN_FLIGHT
 from penstock.storage import jobs, records
 
 router = make_router("/api", "jobs")
@@ -49,7 +50,7 @@ async def generate(
         bool, Form(description="Call models again even where the journal has an answer.")
     ] = False,
     concurrency: Annotated[
-        Annotated[int, Field(ge=1, le=4096)] | SkipJsonSchema[None],
+        Annotated[int, Field(ge=1, le=MOST_IN_FLIGHT)] | SkipJsonSchema[None],
         Form(description="Records in flight; without it as many as the model's limit allows."),
     ] = None,
     separator: SeparatorForm = None,

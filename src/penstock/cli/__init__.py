@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import io
 import logging
+import os
 import sys
 from collections.abc import Mapping
-from typing import NoReturn
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import click
 
 from penstock import __version__
-from penstock.cli.output import ExitStatus, print_message
+from penstock.cli.command_group import CommandGroup
+from penstock.cli.interrupts import noting_interrupts
+from penstock.cli.output import ExitStatus, print_json, print_message, shorten
 from penstock.cli.streams import flush_output, prepare_streams, silence_output
 from penstock.control_characters import escape_controls
 from penstock.errors import PipelineError
@@ -47,7 +51,7 @@ class _WarningFormatter(logging.Formatter):
         return escape_controls(redact(super().format(record)))
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     """A group that lists its commands without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -86,7 +90,8 @@ def main() -> None:
         logging.lastResort.setFormatter(_WarningFormatter())
     divert_user_output(on=True)
     try:
-        _run_command()
+        with noting_interrupts():
+            _run_command()
     finally:
         flush_output()
 
@@ -96,25 +101,40 @@ def _run_command() -> None:
     try:
         sys.exit(penstock.main(prog_name="penstock", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
-        print_message("Interrupted.")
-        sys.exit(ExitStatus.INTERRUPTED)
+        _fail("Interrupted.", ExitStatus.INTERRUPTED)
     except click.ClickException as error:
         text = io.StringIO()
         error.show(text)
         print_message(text.getvalue().rstrip())
-        sys.exit(ExitStatus.BAD_INPUT)
+        _fail(error.format_message(), ExitStatus.BAD_INPUT, is_shown=True)
     except PipelineError as error:
-        print_message(f"Error: {redact(error.message)}")
-        sys.exit(ExitStatus.BAD_INPUT)
+        _fail(f"Error: {redact(error.message)}", ExitStatus.BAD_INPUT, error.detail)
     except BrokenPipeError:
         _end_without_reader()
+    except OSError as error:
+        if error.filename is None:
+            raise
+        name = os.fsdecode(error.filename)
+        _fail(f"Error: {shorten(name)} cannot be used: {error.strerror}.", ExitStatus.BAD_INPUT)
     except SystemExit:
         if sys.stdout is not stdout:  # click has met a broken pipe: it replaces the stream and ends with 1
             _end_without_reader()
         raise
 
 
+def _fail(
+    message: str, status: ExitStatus, detail: Mapping[str, Any] | None = None, *, is_shown: bool = False
+) -> NoReturn:
+    """End with one sentence on standard error; with ``--json`` also with an object on standard output."""
+    if not is_shown:
+        print_message(message)
+    if "--json" in sys.argv[1:]:
+        with suppress(PipelineError):
+            print_json({"error": message.removeprefix("Error: "), "detail": dict(detail or {})})
+    sys.exit(status)
+
+
 def _end_without_reader() -> NoReturn:
-    """The reader of the output has closed it, as in `penstock blocks | head`."""
+    """The reader of the output has closed it, as in `penstock export -o - | head`."""
     silence_output(1, 2)
     sys.exit(ExitStatus.OK)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from penstock.cli.output import ExitStatus, json_option, print_json, print_message, print_result
+from penstock.cli.output import ExitStatus, json_option, print_json, print_message, print_result, shorten
 from penstock.errors import BadInputError
 
 _EXAMPLES = """\b
@@ -25,15 +25,18 @@ def blocks(name: str | None, as_json: bool) -> None:
     """List the blocks and gates, those in user_blocks/ included; or show NAME with its settings."""
     from penstock.blocks.registry import default_registry as default_blocks
     from penstock.gates import default_registry as default_gates
+    from penstock.workflow.validation.messages import suggest
 
     block_registry, gate_registry = default_blocks(), default_gates()
     found = {"blocks": block_registry.list_schemas(), "gates": gate_registry.list_schemas()}
     errors = [*block_registry.errors, *(e for e in gate_registry.errors if e not in block_registry.errors)]
     if name is not None:
+        known = [schema["type"] for schemas in found.values() for schema in schemas]
         for kind, schemas in found.items():
             found[kind] = [schema for schema in schemas if schema["type"] == name]
         if not any(found.values()):
-            raise BadInputError(f"There is no block or gate '{name}'; `penstock blocks` lists them.")
+            advice = suggest(name, known, "There are")
+            raise BadInputError(f"There is no block or gate '{shorten(name)}'. {advice}")
     if as_json:
         print_json({**found, "errors": errors})
     elif name is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from penstock.cli.command_group import CommandGroup
 from penstock.cli.event_loop import run_async
 from penstock.cli.output import json_option, print_json, print_message
 from penstock.errors import BadInputError
@@ -18,7 +19,7 @@ Examples:
 """
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def database() -> None:
     """Work on a whole database."""
 

@@ -15,6 +15,7 @@ from penstock.cli.output import (
     format_duration,
     format_usage,
     json_option,
+    make_console,
     print_json,
     print_message,
 )
@@ -90,13 +91,7 @@ def _check_embedded_model(settings: Settings) -> None:
 
 
 def _show(report: RunReport) -> None:
-    from rich.console import Console
-
-    class _Output(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # rich would end the process with 1
-
-    console = _Output(highlight=False)
+    console = make_console(sys.stdout)
     if report.generated:
         console.print(_accepted_table(_read_lines(report.output)))
     if report.failed_output is not None:

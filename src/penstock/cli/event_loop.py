@@ -8,7 +8,10 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from penstock import event_loop
+from penstock.cli.interrupts import raise_noted_interrupt
 from penstock.cli.output import print_message
+from penstock.descriptors import raise_limit
+from penstock.errors import PipelineError
 from penstock.settings import get_settings
 from penstock.user_output import user_output
 
@@ -24,6 +27,12 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     A run makes many small objects that reference counting frees. Examining them for cycles at Python's
     default rate takes a tenth of a run's time.
     """
+    try:
+        raise_limit()
+        raise_noted_interrupt()
+    except (PipelineError, KeyboardInterrupt):
+        coroutine.close()
+        raise
     _configure_log(debug=get_settings().debug)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from penstock.cli.output import ExitStatus, json_option, pluralize, print_json, print_message
-from penstock.errors import BadInputError
+from penstock.cli.output import ExitStatus, json_option, pluralize, print_json, print_message, shorten
+from penstock.cli.streams import is_reader_gone
+from penstock.errors import BadInputError, NotFoundError, StorageError
 from penstock.file_names import path_key
 
 if TYPE_CHECKING:
     from penstock.storage.database import Storage
     from penstock.storage.entities import Job
+
+_MOST_DIGITS = 19
+"""Of a job's number; databases hold no larger ones."""
 
 _EXAMPLES = """\b
 Examples:
@@ -31,7 +40,7 @@ Examples:
     "--output",
     required=True,
     type=click.Path(path_type=Path, allow_dash=True),
-    help="A folder, a file, or - for standard output.",
+    help="A folder, a file, a FIFO or device, or - for standard output.",
 )
 @click.option(
     "--format",
@@ -67,10 +76,13 @@ def export(
     """
     from penstock.cli.event_loop import run_async
 
-    if str(output) == "-" and as_json:
-        raise click.UsageError("--json prints the report on standard output; name a file for the records.")
     options = {"mapping": _read_mapping(mapping), "statuses": status, "overwrite": overwrite}
-    report = run_async(_export(source, output, form, options))
+    with _open_stream(output) as stream:
+        if as_json and stream is sys.stdout.buffer:
+            raise click.UsageError(
+                "--json prints the report on standard output; name a file for the records."
+            )
+        report = run_async(_export(source, stream or output, form, options))
     if as_json:
         print_json(report)
     else:
@@ -78,6 +90,23 @@ def export(
     if not report["rows"] and not report["skipped"]:
         print_message("Nothing was exported: the job has no record with these statuses.")
     sys.exit(ExitStatus.OK if report["rows"] else ExitStatus.INCOMPLETE)
+
+
+@contextmanager
+def _open_stream(output: Path) -> Iterator[BinaryIO | None]:
+    """Where the records are streamed to: standard output, a FIFO or a device; None for a file or a folder."""
+    try:
+        status = output.stat()
+        is_stdout = os.path.samestat(status, os.fstat(1))
+    except (OSError, ValueError):
+        is_stdout = False
+    if str(output) == "-" or (is_stdout and not stat.S_ISREG(status.st_mode)):
+        yield sys.stdout.buffer
+    elif output.is_fifo() or output.is_char_device():
+        with output.open("wb") as stream:  # a FIFO waits for its reader
+            yield stream
+    else:
+        yield None
 
 
 def _describe(report: dict[str, Any], form: str) -> str:
@@ -102,7 +131,9 @@ def _read_mapping(pairs: tuple[str, ...]) -> dict[str, str] | None:
     return mapping or None
 
 
-async def _export(source: str | None, output: Path, form: str, options: dict[str, Any]) -> dict[str, Any]:
+async def _export(
+    source: str | None, target: Path | BinaryIO, form: str, options: dict[str, Any]
+) -> dict[str, Any]:
     from penstock.jobs.dataset_export import export_job, write_job
     from penstock.settings import get_settings
     from penstock.storage.database import Storage
@@ -115,27 +146,37 @@ async def _export(source: str | None, output: Path, form: str, options: dict[str
         )
     async with Storage(settings.database_url or settings.database_path) as storage:
         job = await _find_job(storage, source)
-        if str(output) == "-":
-            del options["overwrite"]
-            return await write_job(storage, job, sys.stdout.buffer, form, **options)
-        return await export_job(storage, job, output, form, **options)
+        if isinstance(target, Path):
+            return await export_job(storage, job, target, form, **options)
+        del options["overwrite"]
+        name = "standard output" if target is sys.stdout.buffer else str(getattr(target, "name", ""))
+        try:
+            report = await write_job(storage, job, target, form, **options)
+        except OSError as error:
+            if is_reader_gone(error):
+                raise BrokenPipeError(errno.EPIPE, "nobody reads the records") from error
+            raise StorageError(f"{name.capitalize()} cannot be written: {error.strerror}.") from error
+        return {**report, "path": name}
 
 
 async def _find_job(storage: Storage, source: str | None) -> Job:
     from penstock.storage import jobs
 
     async with storage.session() as session:
+        newest = next(iter(await jobs.list_jobs(session, limit=1)), None)
+        if newest is None:
+            raise BadInputError("There is no run to export yet; make one with `penstock run`.")
         if source is None:
-            newest = await jobs.list_jobs(session, limit=1)
-            if not newest:
-                raise BadInputError("There is no run to export yet; make one with `penstock run`.")
-            return newest[0]
-        if source.isdecimal() and not Path(source).exists():
-            return await jobs.get_job(session, int(source))
-        found = await jobs.find_job_by_output(session, path_key(Path(source).resolve()))
-    if found is None:
+            return newest
+        if source.isdecimal() and not os.path.exists(source):  # noqa: PTH110 - which never raises
+            with suppress(NotFoundError):
+                if len(source) < _MOST_DIGITS:
+                    return await jobs.get_job(session, int(source))
+            raise BadInputError(f"There is no job {shorten(source)}; the newest one is {newest.id}.")
+        found_by_output = await jobs.find_job_by_output(session, path_key(Path(source).resolve()))
+    if found_by_output is None:
         raise BadInputError(
-            f"{source} is neither a job's number nor the output of a run in the database "
+            f"{shorten(source)} is neither a job's number nor the output of a run in the database "
             f"{storage.name}; give the command in the folder of the run, or set DATABASE_PATH."
         )
-    return found
+    return found_by_output

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.cli.output import print_message
+from penstock.cli.output import print_message, shorten
 from penstock.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -35,16 +35,21 @@ def find_definition(name: str) -> tuple[dict[str, Any], str | None]:
     registry = TemplateRegistry(user_dir=get_settings().user_templates)
     definition = registry.get_template(name)
     if definition is None:
-        known = ", ".join(template["id"] for template in registry.list_templates())
-        raise BadInputError(f"There is no file and no template '{name}'; templates: {known}.")
+        from penstock.workflow.validation.messages import suggest
+
+        known = suggest(name, (template["id"] for template in registry.list_templates()), "Templates:")
+        raise BadInputError(f"There is no file and no template '{shorten(name)}'. {known}")
     return definition, None
 
 
 def load_pipeline(name: str) -> Pipeline:
     """The pipeline in a file or of a template; raises DefinitionError or BadInputError."""
     from penstock.workflow import Pipeline
+    from penstock.workflow.definition import refuse_duplicate_keys
 
-    definition, _ = find_definition(name)
+    definition, text = find_definition(name)
+    if text is not None:
+        refuse_duplicate_keys(text, Path(name).name)
     return Pipeline.load_from_dict(definition)
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
-from penstock.cli.streams import writing_result
+from penstock.cli.streams import ForgivingStream, writing_result
 from penstock.control_characters import escape_controls, escape_json
 from penstock.entities import Usage
 from penstock.serialization import from_json, to_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class ExitStatus(IntEnum):
@@ -37,13 +42,14 @@ json_option: Callable[[Any], Any] = click.option(
 def print_message(text: str) -> None:
     """Print a line for the user, on standard error; nothing happens when nobody reads it."""
     with suppress(OSError, ValueError):
-        click.echo(escape_controls(text), err=True)
+        # The stream is said, since click would take another encoding than ascii.
+        click.echo(escape_controls(text), file=sys.stderr)
 
 
 def print_result(text: str = "", *, nl: bool = True, **style: Any) -> None:
     """Print a command's result for people, on standard output. Raises StorageError."""
     with writing_result():
-        click.secho(escape_controls(text), nl=nl, **style)
+        click.secho(escape_controls(text), file=sys.stdout, nl=nl, **style)
 
 
 def print_json(value: Any) -> None:
@@ -88,3 +94,18 @@ def format_duration(seconds: float) -> str:
 def pluralize(count: int, noun: str) -> str:
     """``1 record``, ``2 records``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def shorten(text: str, length: int = 80) -> str:
+    """``text``, with ``…`` in place of its middle when it is longer than ``length``."""
+    half = (length - 1) // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
+
+
+def make_console(stream: TextIO) -> Console:
+    """What draws tables and the bar on a stream, whether or not somebody still reads it."""
+    from rich.console import Console
+
+    # Any width that COLUMNS says is taken, 0 and a billion too.
+    width = min(max(shutil.get_terminal_size().columns, 10), 500) if "COLUMNS" in os.environ else None
+    return Console(file=cast("TextIO", ForgivingStream(stream)), highlight=False, width=width)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
-from penstock.cli.output import format_cost, format_duration, format_usage, pluralize
+from penstock.cli.output import format_cost, format_duration, format_usage, make_console, pluralize, shorten
 from penstock.control_characters import escape_line
 from penstock.jobs.runs import Run
 
@@ -23,25 +26,21 @@ _MOST_REASONS = 10
 """How many messages of providers get a line at once; some have a number of their own in each."""
 _LINE_SECONDS = 5.0
 """Time between two lines where the output is not a terminal."""
-
-
-class _Console(Console):
-    """A console whose terminal may go away while the run continues."""
-
-    def on_broken_pipe(self) -> None:
-        """Print nothing any more; rich would end the process."""
-        self.quiet = True
+_NARROW = 78
+"""Columns of a terminal below which there is no bar."""
+_BAR_WIDTH = 24
+_NAME_LENGTH = 20
 
 
 @asynccontextmanager
 async def show_progress(run: Run, *, quiet: bool = False) -> AsyncIterator[None]:
     """Show the run's progress inside the ``async with``."""
-    console = _Console(stderr=True)
     if quiet:
         yield
         return
-    show = _show_bar if console.is_terminal else _print_lines
-    task = asyncio.create_task(show(run, console))
+    console = make_console(sys.stderr)
+    has_cursor = console.is_terminal and not console.is_dumb_terminal and "TERM" in os.environ
+    task = asyncio.create_task((_show_bar if has_cursor else _print_lines)(run, console))
     try:
         yield
     finally:
@@ -50,22 +49,41 @@ async def show_progress(run: Run, *, quiet: bool = False) -> AsyncIterator[None]
 
 
 async def _show_bar(run: Run, console: Console) -> None:
-    with Bar(
-        TextColumn("{task.description}", style="bold", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[details]}", markup=False),
-        console=console,
-        transient=False,
-    ) as bar:
-        task = bar.add_task(escape_line(run.name), total=run.progress.total, details="")
+    name = shorten(escape_line(run.name), _NAME_LENGTH)
+    with Bar(*_make_columns(console.width), console=console, transient=False) as bar:
+        task = bar.add_task(name, total=run.progress.total, line="", details="")
         try:
             while True:
-                bar.update(task, completed=round(run.progress.seeds_done, 1), details=_format_details(run))
+                _update_bar(bar, task, run)
                 await asyncio.sleep(_REFRESH_SECONDS)
         finally:
-            bar.update(task, completed=round(run.progress.seeds_done, 1), details=_format_details(run))
+            _update_bar(bar, task, run)
+
+
+def _make_columns(width: int) -> list[ProgressColumn]:
+    """The columns of the bar; in a narrow terminal one line that begins with the count, and is cut off."""
+    if width < _NARROW:
+        return [TextColumn("{task.fields[line]}", markup=False, table_column=Column(no_wrap=True))]
+    return [
+        TextColumn("{task.description}", style="bold", markup=False),
+        BarColumn(bar_width=_BAR_WIDTH),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[details]}", markup=False),
+    ]
+
+
+def _update_bar(bar: Bar, task: TaskID, run: Run) -> None:
+    """Show the run as it is now; what does not fit is cut off the details, never the count."""
+    width, details = bar.console.width, _format_details(run)
+    columns = (shorten(run.name, _NAME_LENGTH), 2 * str(run.progress.total), "0:00:00")
+    room = width - _BAR_WIDTH - sum(map(len, columns)) - len("/    ")
+    bar.update(
+        task,
+        completed=round(run.progress.seeds_done, 1),
+        line=f"{_format_count(run)} {details}"[:width],
+        details=details[: max(0, room)],
+    )
 
 
 async def _print_lines(run: Run, console: Console) -> None:
@@ -85,10 +103,12 @@ async def _print_lines(run: Run, console: Console) -> None:
 
 
 def _format_line(run: Run) -> str:
+    return f"{time.strftime('%H:%M:%S')}  {_format_count(run, ' of ')} seeds, {_format_details(run)}"
+
+
+def _format_count(run: Run, of: str = "/") -> str:
     progress = run.progress
-    total = f" of {progress.total}" if progress.total else ""
-    stamp = time.strftime("%H:%M:%S")
-    return f"{stamp}  {progress.seeds_done:.0f}{total} seeds, {_format_details(run)}"
+    return f"{progress.seeds_done:.0f}" + (f"{of}{progress.total}" if progress.total else "")
 
 
 def _format_details(run: Run) -> str:

@@ -26,7 +26,7 @@ from penstock.cli.output import (
 )
 from penstock.entities import JobStatus
 from penstock.event_loop import current_stop_signals
-from penstock.settings import get_settings
+from penstock.settings import MOST_IN_FLIGHT, get_settings
 
 if TYPE_CHECKING:
     from penstock.jobs.options import RunOptions
@@ -99,7 +99,7 @@ def _refuse_dash(context: click.Context, parameter: click.Parameter, output: Pat
     help="A file for the records (JSONL).",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Make only this many records, as a preview.")
-@click.option("--concurrency", type=click.IntRange(min=1), help="Records in flight at once.")
+@click.option("--concurrency", type=click.IntRange(1, MOST_IN_FLIGHT), help="Records in flight at once.")
 @click.option("--fresh", is_flag=True, help="Ignore the journal: make every model call again.")
 @click.option(
     "--replay", is_flag=True, help="Use only the journal: no model is called, the result is the same."
@@ -187,6 +187,7 @@ async def _run(
 def _stop_on_signals(run: Run) -> Iterator[list[signal.Signals]]:
     """Finish the records in flight at the first Ctrl-C or SIGTERM, and end at once at the second.
 
+    A terminal that is closed (SIGHUP) counts as well, unless the parent ignores it, as ``nohup`` does.
     Yields the signals that have been received.
     """
     interrupted = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from penstock.cli.output import json_option, print_json, print_result
+from penstock.cli.output import json_option, print_json, print_result, shorten
 from penstock.control_characters import escape_controls
 from penstock.errors import BadInputError
 
@@ -36,7 +36,10 @@ def templates(name: str | None, as_json: bool) -> None:
         return
     definition = registry.get_template(name)
     if definition is None:
-        raise BadInputError(f"There is no template '{name}'; `penstock templates` lists them.")
+        from penstock.workflow.validation.messages import suggest
+
+        known = [template["id"] for template in registry.list_templates()]
+        raise BadInputError(f"There is no template '{shorten(name)}'. {suggest(name, known, 'There are')}")
     if as_json:
         print_json(definition)
     else:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from penstock.cli.loading import find_definition, load_seeds, seed_options
 from penstock.cli.output import ExitStatus, json_option, pluralize, print_json, print_message, print_result
+from penstock.errors import PipelineError
 
 if TYPE_CHECKING:
     from penstock.seeds import SeedFormat
+    from penstock.workflow import Issue
 
 _SAMPLED_SEEDS = 1000
 """How many seeds are checked for the variables that the pipeline needs."""
@@ -40,20 +42,17 @@ def validate(
 
     Each issue names the step and says what to write instead. Exit status 1 when there is an error.
     """
-    from penstock.blocks.registry import default_registry as default_blocks
-    from penstock.gates import default_registry as default_gates
-    from penstock.workflow import required_variables
-    from penstock.workflow import validate as find_issues
+    from penstock.workflow import Issue, required_variables
 
-    definition, source = find_definition(pipeline)
-    sample = None
-    if seeds is not None:
-        with load_seeds(seeds, pipeline, seed_format=seed_format, separator=separator) as given:
-            given.check()
-            sample = given.head(_SAMPLED_SEEDS)
-    issues = find_issues(
-        definition, seeds=sample, blocks=default_blocks(), gates=default_gates(), source=source
-    )
+    try:
+        definition, issues = _find_issues(pipeline, seeds, seed_format, separator)
+    except PipelineError as error:
+        if not as_json:
+            raise
+        print_message(f"Error: {error.message}")
+        problem = Issue(error.message, "", line=error.detail.get("line")).to_dict()
+        print_json({"valid": False, "problems": [problem], "error": error.message, "detail": error.detail})
+        sys.exit(ExitStatus.BAD_INPUT)
     errors = [issue for issue in issues if issue.severity == "error"]
     if as_json:
         print_json({"valid": not errors, "problems": [issue.to_dict() for issue in issues]})
@@ -68,3 +67,23 @@ def validate(
             if seeds is None and (needed := sorted(required_variables(definition))):
                 print_message(f"Each seed needs these variables: {', '.join(needed)}.")
     sys.exit(ExitStatus.INCOMPLETE if errors else ExitStatus.OK)
+
+
+def _find_issues(
+    pipeline: str, seeds: str | None, seed_format: SeedFormat | None, separator: str | None
+) -> tuple[dict[str, Any], list[Issue]]:
+    """The definition, and what is wrong with it; raises BadInputError when it or a seed cannot be read."""
+    from penstock.blocks.registry import default_registry as default_blocks
+    from penstock.gates import default_registry as default_gates
+    from penstock.workflow import validate as find_issues
+
+    definition, source = find_definition(pipeline)
+    sample = None
+    if seeds is not None:
+        with load_seeds(seeds, pipeline, seed_format=seed_format, separator=separator) as given:
+            given.check()
+            sample = given.head(_SAMPLED_SEEDS)
+    issues = find_issues(
+        definition, seeds=sample, blocks=default_blocks(), gates=default_gates(), source=source
+    )
+    return definition, issues

@@ -57,6 +57,8 @@ class StopSignals:
             for number, handler in before.items()
             if handler in {signal.default_int_handler, signal.SIG_DFL, signal.SIG_IGN}
         }
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            own[signal.SIGHUP] = signal.SIG_DFL  # the terminal was closed; ``nohup`` ignores that
         for number in own:
             self._install(number)
         previous = _installed[:]

@@ -18,6 +18,7 @@ from penstock.jobs.runtime import Runtime
 from penstock.jobs.work_items import EarlierWork, WorkItem, WorkItems
 from penstock.seeds import Seed, UnusableSeed
 from penstock.serialization import to_json_bytes
+from penstock.settings import MOST_IN_FLIGHT
 from penstock.storage.entities import Job, NewRecord
 from penstock.workflow import Pipeline
 
@@ -28,6 +29,8 @@ _DEFERRED_CHECKS = 3
 """After a stop, records are dropped when so many checks in a row found that all of them wait."""
 _WORKERS_PER_SLOT = 2
 """While one worker makes a record, another may wait until its own is on disk."""
+_WORKERS_AT_ONCE = 64
+"""How many workers start before a look at whether there is work for more."""
 
 
 class JobRunner:
@@ -139,10 +142,13 @@ class JobRunner:
             await self._model_called.wait()
             self._items.on_call = None
             slots = self._find_concurrency()
+        slots = max(1, min(slots, MOST_IN_FLIGHT))
         for _ in range(slots - 1):
             self._slots.release()
-        for _ in range(_WORKERS_PER_SLOT * slots - 1):
-            if not self._may_begin:
+        for number in range(1, _WORKERS_PER_SLOT * slots):
+            if number % _WORKERS_AT_ONCE == 0:
+                await asyncio.sleep(0)  # they begin, and end at once when nothing is left to do
+            if not self._may_begin or any(worker.done() for worker in self._workers[-_WORKERS_AT_ONCE:]):
                 break
             self._workers.append(group.create_task(self._work()))
 

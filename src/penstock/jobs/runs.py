@@ -127,6 +127,7 @@ class Run:
             status = await self._runner.process(self._seeds.entries())
         finally:
             flusher.cancel()
+            await self.client.close()  # idle connections could hold the descriptors that the files need
             try:
                 if self._files is not None:
                     await self._close_files(self._files)

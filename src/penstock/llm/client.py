@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Self
 
+from penstock.descriptors import count_for_connections
 from penstock.errors import JournalMissError
 from penstock.lifecycle import AsyncResource
 from penstock.llm.backlog import Waiting
@@ -184,7 +185,7 @@ class Client(AsyncResource):
 
     def _open_endpoint(self, route: Route) -> ModelEndpoint:
         # Imported here, since a program that asks no model, or only one kind, should start without the rest.
-        limit = self._settings.llm_concurrency
+        limit = self._share_connections()
         if route.provider == "embedded":
             from penstock.llm.embedded.server import SLOTS
             from penstock.llm.embedded.weights import fingerprint
@@ -201,6 +202,18 @@ class Client(AsyncResource):
         from penstock.llm.transports.openai import open_openai_transport
 
         return ModelEndpoint(route, open_openai_transport(route, self._settings), Limiter(limit))
+
+    def _share_connections(self) -> int:
+        """How many requests in flight one more model may have.
+
+        All models together open no more connections than this process may.
+        """
+        endpoints = set(self._endpoints.values())
+        share = max(1, count_for_connections() // (len(endpoints) + 1))
+        for limiter in (endpoint.limiter for endpoint in endpoints):
+            limiter.maximum = min(limiter.maximum, share)
+            limiter.limit = min(limiter.limit, share)
+        return min(self._settings.llm_concurrency, share)
 
 
 def _resolve(

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from penstock.errors import DefinitionError
-from penstock.yaml_reader import MAX_BYTES, load_yaml
+from penstock.yaml_reader import MAX_BYTES, SourceMap, load_yaml
 
 
 def load_definition(source: str | Path) -> tuple[dict[str, Any], str]:
@@ -28,6 +28,17 @@ def load_definition(source: str | Path) -> tuple[dict[str, Any], str]:
             f"{name} holds {_describe(definition)}; a pipeline is a mapping with 'name' and 'blocks'."
         )
     return definition, text
+
+
+def refuse_duplicate_keys(text: str, name: str) -> None:
+    """Raise DefinitionError when a key stands twice in one mapping; only one of the values would count."""
+    found = sorted(SourceMap(text).duplicates(), key=lambda duplicate: duplicate.line)
+    for twice in found:
+        raise DefinitionError(
+            f"{name} line {twice.line}: the key '{twice.path[-1]}' is there twice (line {twice.first_line} "
+            f"and line {twice.line}); remove one of them.",
+            {"line": twice.line},
+        )
 
 
 def _check_json(text: str, name: str) -> None:

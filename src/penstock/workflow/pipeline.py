@@ -19,7 +19,7 @@ from penstock.gates import GateRegistry
 from penstock.gates import default_registry as default_gates
 from penstock.workflow.batch import run_seeds
 from penstock.workflow.children import Child, multiply, refuse_misplaced_multipliers
-from penstock.workflow.definition import load_definition
+from penstock.workflow.definition import load_definition, refuse_duplicate_keys
 from penstock.workflow.executor import Executor
 from penstock.workflow.preview import Preview, PreviewPlan, preview_steps
 from penstock.workflow.run_context import RunContext
@@ -76,7 +76,8 @@ class Pipeline:
     @classmethod
     def load(cls, path: str | Path, **registries: Any) -> Pipeline:
         """The pipeline in a YAML or JSON file; raises DefinitionError with the line when it is malformed."""
-        definition, _ = load_definition(path)
+        definition, text = load_definition(path)
+        refuse_duplicate_keys(text, Path(path).name)
         return cls.load_from_dict(definition, **registries)
 
     def to_dict(self) -> dict[str, Any]:
