@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, case, func, insert, or_, select, update
+from sqlalchemy import Row, case, cast, func, insert, or_, select, update
 
 from penstock.entities import JobStatus, RecordStatus, Usage
 from penstock.errors import NotFoundError
@@ -14,7 +14,7 @@ from penstock.serialization import from_json, to_json
 from penstock.storage.entities import Job
 from penstock.storage.pipelines import get_pipeline
 from penstock.storage.session import Session
-from penstock.storage.tables import jobs, records, to_datetime
+from penstock.storage.tables import Float, jobs, records, to_datetime
 from penstock.storage.text_escapes import escape_text, unescape_text
 
 _FIXED = {"id", "pipeline_id", "created_at"}
@@ -152,11 +152,17 @@ async def usage_of_job(session: Session, job_id: int) -> Usage:
     cached = case((table.cached_tokens > 0, table.cached_tokens), else_=0)
     unreported = func.sum(case((table.cached_tokens < 0, 1), else_=0))
     query = select(
-        func.coalesce(func.sum(table.input_tokens), 0),
-        func.coalesce(func.sum(table.output_tokens), 0),
-        func.coalesce(func.sum(cached), 0),
-        func.coalesce(func.sum(table.llm_calls), 0),
-        func.coalesce(func.sum(table.journal_hits), 0),
+        *(
+            # Rows of an earlier version may hold numbers whose sum is no integer of 64 bits.
+            func.coalesce(func.sum(cast(column, Float)), 0)
+            for column in (
+                table.input_tokens,
+                table.output_tokens,
+                cached,
+                table.llm_calls,
+                table.journal_hits,
+            )
+        ),
         func.coalesce(func.sum(table.cost), 0.0),
         func.coalesce(unknown, 0),
         func.min(table.usage_start),
@@ -164,7 +170,7 @@ async def usage_of_job(session: Session, job_id: int) -> Usage:
         func.coalesce(unreported, 0),
     ).where(table.job_id == job_id)
     [sums] = await session.fetch_all(query)
-    tokens = [int(value) for value in sums[:5]]  # PostgreSQL sums to numeric
+    tokens = [int(value) for value in sums[:5]]
     return Usage(
         input_tokens=tokens[0],
         output_tokens=tokens[1],
