@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -13,6 +14,7 @@ from rich.progress import Progress as Bar
 
 from penstock.cli.output import format_cost, format_duration, format_usage, pluralize
 from penstock.jobs.runs import Run
+from penstock.lifecycle import background_task
 
 _REFRESH_SECONDS = 0.2
 """Time between two updates of the bar."""
@@ -40,12 +42,15 @@ async def show_progress(run: Run, *, quiet: bool = False) -> AsyncIterator[None]
         yield
         return
     show = _show_bar if console.is_terminal else _print_lines
-    task = asyncio.create_task(show(run, console))
-    try:
+    async with background_task(_show(show, run, console), "progress", run.abort):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _show(
+    show: Callable[[Run, Console], Coroutine[Any, Any, None]], run: Run, console: Console
+) -> None:
+    with suppress(OSError):  # a run does not need the terminal
+        await show(run, console)
 
 
 async def _show_bar(run: Run, console: Console) -> None:

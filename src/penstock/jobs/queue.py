@@ -14,12 +14,19 @@ from typing import Any, Self
 
 from penstock.entities import ExecutionResult, JobStatus, RecordStatus
 from penstock.errors import BadInputError, ConflictError, NotFoundError, StorageError
-from penstock.jobs.job_holder import CANCEL_SECONDS, change_job_elsewhere, lock_unheld_jobs
+from penstock.jobs.in_flight import take_suspects
+from penstock.jobs.job_holder import (
+    CANCEL_SECONDS,
+    change_job_elsewhere,
+    lock_unheld_jobs,
+    refuse_change,
+)
 from penstock.jobs.running_job import STORAGE_RETRY_SECONDS, RunningJob, wait_unless_closing
 from penstock.jobs.runtime import Runtime
 from penstock.lifecycle import AsyncResource
 from penstock.seeds import parse_upload
 from penstock.storage import jobs, pipelines, seed_files
+from penstock.storage.database import Storage
 from penstock.storage.entities import Job
 from penstock.storage.job_locks import lock_job
 from penstock.workflow import Pipeline
@@ -46,7 +53,7 @@ class JobQueue(AsyncResource):
     ) -> None:
         """``on_result`` is called with the pipeline's name and each record's result, for metrics."""
         self.runtime = runtime
-        self._on_result = on_result or (lambda _name, _result: None)
+        self._observe = on_result or (lambda _name, _result: None)
         self._running: dict[int, RunningJob] = {}
         self._wake = asyncio.Event()
         self._starting = asyncio.Lock()
@@ -57,7 +64,7 @@ class JobQueue(AsyncResource):
     async def open(self) -> Self:
         """Start to run jobs; raises StorageError."""
         await self._requeue_interrupted()
-        self._dispatcher = asyncio.create_task(self._dispatch(), name="penstock jobs")
+        self._start_dispatcher()
         return self
 
     async def aclose(self) -> None:
@@ -209,18 +216,20 @@ class JobQueue(AsyncResource):
     async def _change(self, job_id: int, status: JobStatus, allowed: Iterable[JobStatus]) -> None:
         job = await self.read(job_id)
         if job.status not in allowed:
-            raise ConflictError(
-                f"Job {job_id} is {job.status}; it cannot become {status}.",
-                detail={"job_id": job_id, "status": str(job.status)},
-            )
+            raise refuse_change(job_id, job.status, status)
         running = self._running.get(job_id)
         if running is None or not running.is_held:
             await change_job_elsewhere(self.runtime.storage, job_id, status)
             await self._notify()
             return
-        running.request(status)
-        if status is JobStatus.CANCELLED:
-            await asyncio.wait({running.task}, timeout=CANCEL_SECONDS)
+        if running.outcome is None:
+            running.request(status)
+            if status is not JobStatus.CANCELLED:
+                return
+        await asyncio.wait({running.task}, timeout=CANCEL_SECONDS)
+        present = (await self.read(job_id)).status if running.task.done() else running.outcome or status
+        if present is not status:  # it ended at the same moment
+            raise refuse_change(job_id, present, status)
 
     async def _queue_again(self, job_id: int, allowed: Iterable[JobStatus], *, retry: bool) -> None:
         job = await self.read(job_id)
@@ -237,7 +246,13 @@ class JobQueue(AsyncResource):
                     detail={"job_id": job_id},
                 )
             await jobs.update_job(
-                session, job_id, status=JobStatus.QUEUED, error=None, completed_at=None, options=options
+                session,
+                job_id,
+                status=JobStatus.QUEUED,
+                error=None,
+                completed_at=None,
+                options=options,
+                deaths=None,
             )
         await self._start_now()
         await self._notify()
@@ -256,9 +271,9 @@ class JobQueue(AsyncResource):
                 continue
             with suppress(ConflictError):
                 async with lock_job(storage, job.id), storage.session() as session:
-                    if (await jobs.get_job(session, job.id)).status is JobStatus.RUNNING:
-                        await jobs.update_job(session, job.id, status=JobStatus.QUEUED)
-                        logger.info("Job %d was interrupted and is continued", job.id)
+                    present = await jobs.get_job(session, job.id)
+                    if present.status is JobStatus.RUNNING:
+                        await jobs.update_job(session, job.id, **_plan_continuation(storage, present))
 
     async def _dispatch(self) -> None:
         """Start queued jobs whenever one more may run."""
@@ -275,6 +290,22 @@ class JobQueue(AsyncResource):
             except StorageError as error:
                 logger.error("The queue waits for its database: %s", error.message)
                 await wait_unless_closing(self._closing, STORAGE_RETRY_SECONDS)
+            except Exception:
+                logger.exception("The queue goes on after an unexpected error")
+                await wait_unless_closing(self._closing, STORAGE_RETRY_SECONDS)
+
+    def _start_dispatcher(self, _ended: asyncio.Task[None] | None = None) -> None:
+        """Start to look for queued jobs, and again whenever other code has cancelled that task."""
+        if not self._closing.is_set():
+            self._dispatcher = asyncio.create_task(self._dispatch(), name="penstock jobs")
+            self._dispatcher.add_done_callback(self._start_dispatcher)
+
+    def _on_result(self, pipeline: str, result: ExecutionResult) -> None:
+        """Pass a record's result on; counting it must not fail the job."""
+        try:
+            self._observe(pipeline, result)
+        except Exception:
+            logger.exception("A result could not be counted")
 
     async def _start_now(self) -> None:
         """Start a job that has just been queued, if one more may run; otherwise it waits."""
@@ -318,6 +349,21 @@ class JobQueue(AsyncResource):
         """Wake everyone in ``wait_for_change``."""
         async with self._changed:
             self._changed.notify_all()
+
+
+def _plan_continuation(storage: Storage, job: Job) -> dict[str, Any]:
+    """The fields of a job whose process has ended: it is continued, unless it killed its process twice."""
+    suspects = take_suspects(storage, job.id)
+    again = [record for record in suspects if record in (job.deaths or ())]
+    if not again:
+        logger.info("Job %d was interrupted and is continued", job.id)
+        return {"status": JobStatus.QUEUED, "deaths": suspects or job.deaths}
+    reason = (
+        f"The process ended twice while {again[0]} of this job was in a block's code, so the job is not "
+        "continued by itself; look at the blocks of the pipeline and at the seed, then resume the job."
+    )
+    logger.error("Job %d: %s", job.id, reason)
+    return {"status": JobStatus.PAUSED, "error": reason, "deaths": suspects, "holder": None}
 
 
 def _refuse_missing_input(pipeline: Pipeline, first: list[dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from penstock.entities import JobStatus, RecordId, RecordStatus
+from penstock.errors import StorageError
 from penstock.jobs.failures import is_refusal
 from penstock.jobs.options import JobOptions
 from penstock.jobs.progress import Progress, StepCount
@@ -48,14 +49,18 @@ async def resume_job(
 
 async def save_outcome(runtime: Runtime, job: Job, runner: JobRunner, status: JobStatus, now: float) -> None:
     """Save how a job has ended; ``now`` is in seconds since the epoch. Raises StorageError."""
-    runtime.writer.update_job(
-        job.id,
-        status=status,
-        error=runner.error,
-        completed_at=now if status.ended else None,
+    fields = {
+        "status": status,
+        "error": runner.error,
+        "completed_at": now if status.ended else None,
         **runner.job_fields(),
-    )
-    await runtime.writer.flush()
+    }
+    runtime.writer.update_job(job.id, **fields)
+    try:
+        await runtime.writer.flush()
+    except StorageError:  # once more, since what failed may have been another's part of the group
+        async with runtime.storage.session() as session:
+            await jobs.update_job(session, job.id, **fields)
 
 
 async def _load_existing(

@@ -97,8 +97,14 @@ class Client(AsyncResource):
         allow_incomplete: bool = False,
     ) -> Completion:
         """The model's answer to ``messages``; see ``penstock.llm.complete``."""
-        completion = await self._complete(messages, model, temperature, max_tokens, schema, allow_incomplete)
         context = current_call_context()
+        try:
+            completion = await self._complete(
+                messages, model, temperature, max_tokens, schema, allow_incomplete
+            )
+        finally:
+            if context is not None and context.on_answer is not None:
+                context.on_answer()
         if context is not None and not allow_incomplete and (problem := completion.problem):
             context.problems.append(problem)
         return completion

@@ -77,6 +77,8 @@ class Job:
     """The process that works on it, or that did when it was killed."""
     requested: str | None = None
     """The status that another process has asked the holder for."""
+    deaths: Any = None
+    """The records, as texts, that were in a block when the process of the job last died."""
 
     def to_dict(self) -> dict[str, Any]:
         """The job as the API shows it (contract A171)."""

@@ -18,7 +18,7 @@ from penstock.storage.tables import Float, jobs, records, to_datetime
 from penstock.storage.text_escapes import escape_text, unescape_text
 
 _FIXED = {"id", "pipeline_id", "created_at"}
-_JSON = {"usage", "source", "options"}
+_JSON = {"usage", "source", "options", "deaths"}
 _TIMES = {"started_at", "completed_at"}
 UPDATABLE = frozenset(column.name for column in jobs.columns) - _FIXED
 """The fields that ``update_job`` knows; others are ignored (contract A218)."""

@@ -136,6 +136,7 @@ jobs = Table(
     Column("options", Text),
     Column("holder", Text),
     Column("requested", Text),
+    Column("deaths", Text),
     Index("ix_jobs_pipeline_id", "pipeline_id"),
     Index("ix_jobs_status", "status"),
     Index("ix_jobs_run_key", "run_key"),
@@ -144,6 +145,7 @@ jobs = Table(
 """``run_key`` identifies the run of a file; ``source`` (of seeds) and ``options`` are the runner's JSON.
 
 ``holder`` is the process that works on the job, ``requested`` the status that another process wants from it.
+``deaths`` names the records that were in a block when the process of the job last died.
 """
 
 records = Table(

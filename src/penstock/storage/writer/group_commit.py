@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from penstock.errors import SerializationError, StorageError
-from penstock.lifecycle import AsyncResource
+from penstock.lifecycle import AsyncResource, describe_exception
 from penstock.storage.database import Storage
 from penstock.storage.entities import NewRecord
 from penstock.storage.jobs import to_columns
@@ -199,16 +199,6 @@ def _acknowledge(loop: asyncio.AbstractEventLoop, waiters: list[Waiter]) -> None
             waiter.set_result(None)
     if len(waiters) > _ACKNOWLEDGED_AT_ONCE:
         loop.call_soon(_acknowledge, loop, waiters[_ACKNOWLEDGED_AT_ONCE:])
-
-
-def describe_exception(error: BaseException) -> str:
-    """An exception in a few words, even one whose text cannot be made."""
-    try:
-        lines = str(error).strip().splitlines()
-    except Exception:
-        lines = []
-    name = type(error).__name__
-    return f"{name}: {lines[0].rstrip('.')}" if lines else name
 
 
 def _to_storage_error(error: Exception) -> StorageError:
