@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -44,6 +45,7 @@ from penstock.api.telemetry import Telemetry
 from penstock.blocks.registry import default_registry as default_blocks
 from penstock.errors import ConfigurationError, PipelineError
 from penstock.gates import default_registry as default_gates
+from penstock.jobs.deletions import ending_pipeline
 from penstock.jobs.queue import JobQueue
 from penstock.jobs.runtime import open_runtime
 from penstock.redaction import register_secrets
@@ -93,7 +95,7 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
             gates=default_gates(settings),
             templates=TemplateRegistry(user_dir=settings.user_templates),
             queue=queue,
-            before_delete=[queue.ending_pipeline],
+            before_delete=[partial(ending_pipeline, queue)],
         )
 
 

@@ -68,7 +68,7 @@ def describe_exception(error: BaseException | None) -> str:
         return "other code has cancelled it"
     try:
         lines = str(error).strip().splitlines()
-    except BaseException:  # noqa: BLE001 - the text is made by foreign code
+    except BaseException:
         lines = []
     name = type(error).__name__
     return f"{name}: {lines[0].rstrip('.')}" if lines else name

@@ -1,4 +1,4 @@
-"""Whatever a block raises or cancels: every seed is accounted for, and the run, the job and the queue go on."""
+"""Whatever a block raises or cancels: every seed is accounted for, and the run goes on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Panic(BaseException):
     """As PyO3's."""
 
 
-class Mute(Exception):
+class MuteError(Exception):
     """Cannot say what it is."""
 
     def __str__(self) -> str:
@@ -71,13 +71,13 @@ DEEDS: Mapping[str, Callable[[], Any]] = {
     "generator exit": lambda: _raise(GeneratorExit()),
     "exit": lambda: _raise(SystemExit(3)),
     "group": lambda: _raise(BaseExceptionGroup("many", [Panic("one"), ValueError("two")])),
-    "mute": lambda: _raise(Mute()),
+    "mute": lambda: _raise(MuteError()),
     "surrogate": lambda: _raise(ValueError("bad \ud800")),
     "keys": lambda: {(1, 2): 3},
     "digits": lambda: 10**5000,
     "big": lambda: 10**30,
     "lone": lambda: "\ud83d",
-    "unkeepable": lambda: Unkeepable(),
+    "unkeepable": Unkeepable,
     "storage": lambda: _raise(StorageError("not the run's")),
 }
 HARMLESS = {"big", "lone", "digits", "cancel later", "cancel"}

@@ -20,6 +20,7 @@ from penstock.errors import (
     BadInputError,
     ConfigurationError,
     ConflictError,
+    DamagedRecordError,
     InternalError,
     LLMError,
     NotFoundError,
@@ -51,6 +52,7 @@ STATUSES: Mapping[type[PipelineError], int] = {
     InternalError: 500,
     LLMError: 502,
     StorageError: 503,
+    DamagedRecordError: 500,
     ConfigurationError: 503,
 }
 """The status of an error is that of its nearest base class here; errors of steps are a 400 (A152)."""

@@ -22,6 +22,8 @@ Examples:
   penstock export 3 --format parquet -o records.parquet
 """
 
+_SHOWN_DAMAGES = 5
+
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("source", required=False)
@@ -74,9 +76,14 @@ def export(
         print_json(report)
     else:
         print_message(_describe(report, form))
+    for sentence in report["damaged"][:_SHOWN_DAMAGES]:
+        print_message(sentence)
+    if (more := len(report["damaged"]) - _SHOWN_DAMAGES) > 0:
+        print_message(f"{pluralize(more, 'more record')} damaged; `penstock doctor` lists all.")
     if not report["rows"] and not report["skipped"]:
         print_message("Nothing was exported: the job has no record with these statuses.")
-    sys.exit(ExitStatus.OK if report["rows"] else ExitStatus.INCOMPLETE)
+    is_whole = report["rows"] and not report["damaged"]
+    sys.exit(ExitStatus.OK if is_whole else ExitStatus.INCOMPLETE)
 
 
 def _describe(report: dict[str, Any], form: str) -> str:
@@ -112,7 +119,7 @@ async def _export(source: str | None, output: Path, form: str, options: dict[str
             f"There is no database {settings.database_path} with runs; give the command in the folder of the "
             "run, or set DATABASE_PATH."
         )
-    async with Storage(settings.database_url or settings.database_path) as storage:
+    async with Storage(settings.database_url or settings.database_path, reads_only=True) as storage:
         job = await _find_job(storage, source)
         if str(output) == "-":
             del options["overwrite"]
@@ -123,7 +130,7 @@ async def _export(source: str | None, output: Path, form: str, options: dict[str
 async def _find_job(storage: Storage, source: str | None) -> Job:
     from penstock.storage import jobs
 
-    async with storage.session() as session:
+    async with storage.reading() as session:
         if source is None:
             newest = await jobs.list_jobs(session, limit=1)
             if not newest:

@@ -15,10 +15,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from penstock.entities import RecordId
-from penstock.jobs.work_items import WorkItem
 from penstock.storage.database import Storage
 from penstock.storage.job_locks import find_lock_folder
-from penstock.workflow import StepEvent
+from penstock.workflow import RunContext, StepEvent
 
 _PLACE = struct.Struct("<Bqq47p")
 """Whether a record is in a block, then the record: seed, repetition, child."""
@@ -33,14 +32,13 @@ class InFlight:
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
 
-    def follow(self, worker: int, item: WorkItem) -> None:
+    def follow(self, worker: int, record: RecordId, context: RunContext) -> None:
         """Note the worker's record, and from now on when it is in a block."""
         if worker >= _PLACES:
             return
         memory, place = self._memory, worker * _PLACE.size
-        seed, repetition, child = item.identity
+        seed, repetition, child = record
         _PLACE.pack_into(memory, place, 0, seed, repetition, child.encode("utf-8", "replace"))
-        context = item.context
         on_step, on_call = context.on_step, context.on_call
 
         def see_step(event: StepEvent) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from penstock.entities import Constraints, ExecutionResult
+from penstock.jobs.in_flight import InFlight
 from penstock.llm import JournalMode
 from penstock.storage.entities import NewRecord, Record
-
-if TYPE_CHECKING:
-    from penstock.jobs.in_flight import InFlight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 from penstock.entities import ExecutionResult, JobStatus, RecordStatus
-from penstock.errors import BadInputError, ConflictError, NotFoundError, StorageError
-from penstock.jobs.in_flight import take_suspects
+from penstock.errors import BadInputError, ConflictError, StorageError
+from penstock.jobs.housekeeping import Housekeeping
+from penstock.jobs.interrupted import requeue_interrupted
 from penstock.jobs.job_holder import (
     CANCEL_SECONDS,
     change_job_elsewhere,
-    lock_unheld_jobs,
     refuse_change,
 )
 from penstock.jobs.running_job import STORAGE_RETRY_SECONDS, RunningJob, wait_unless_closing
@@ -26,9 +26,7 @@ from penstock.jobs.runtime import Runtime
 from penstock.lifecycle import AsyncResource
 from penstock.seeds import parse_upload
 from penstock.storage import jobs, pipelines, seed_files
-from penstock.storage.database import Storage
 from penstock.storage.entities import Job
-from penstock.storage.job_locks import lock_job
 from penstock.workflow import Pipeline
 
 __all__ = ["ORIGIN", "JobQueue", "RunningJob"]
@@ -60,11 +58,13 @@ class JobQueue(AsyncResource):
         self._changed = asyncio.Condition()
         self._closing = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
+        self._housekeeping = Housekeeping(runtime.storage, lambda: not self._running, self._closing)
 
     async def open(self) -> Self:
         """Start to run jobs; raises StorageError."""
         await self._requeue_interrupted()
         self._start_dispatcher()
+        self._housekeeping.request()  # a process before may have left something
         return self
 
     async def aclose(self) -> None:
@@ -77,6 +77,7 @@ class JobQueue(AsyncResource):
         if self._dispatcher is not None:
             tasks.append(self._dispatcher)
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._housekeeping.aclose()
 
     async def submit(
         self,
@@ -157,31 +158,14 @@ class JobQueue(AsyncResource):
         await self._queue_again(job_id, resumable, retry=False)
 
     @asynccontextmanager
-    async def ending_pipeline(self, pipeline_id: int) -> AsyncIterator[None]:
-        """End the jobs of a pipeline and keep them from beginning again, while it is deleted.
-
-        Raises ConflictError, and ends none, when another process works on one of them.
-        """
-        async with self.runtime.storage.reading() as session:
-            found = await jobs.list_unfinished_or_held(session, pipeline_id)
-        async with self.ending_jobs(found):
+    async def starting_none(self) -> AsyncIterator[None]:
+        """Keep queued jobs waiting inside the ``async with``."""
+        async with self._starting:
             yield
 
-    @asynccontextmanager
-    async def ending_jobs(self, job_ids: Sequence[int]) -> AsyncIterator[None]:
-        """End jobs and keep them from beginning again, while they are deleted.
-
-        Raises ConflictError, and ends none, when another process works on one of them.
-        """
-        own = [job_id for job_id in job_ids if job_id in self._running and self._running[job_id].is_held]
-        others = [job_id for job_id in job_ids if job_id not in own]
-        storage = self.runtime.storage
-        async with lock_unheld_jobs(storage, others):
-            for job_id in own:
-                with suppress(NotFoundError, ConflictError):  # it has ended meanwhile
-                    await self.cancel(job_id)
-            async with lock_unheld_jobs(storage, own):
-                yield
+    def give_back_space(self) -> None:
+        """Make the database's file smaller after a deletion, in the background."""
+        self._housekeeping.request()
 
     async def retry(self, job_id: int) -> int:
         """Make a job's failed records again and return how many; raises NotFoundError, ConflictError."""
@@ -189,9 +173,7 @@ class JobQueue(AsyncResource):
             failed = (await jobs.count_records(session, job_id))[RecordStatus.FAILED]
         if not failed:
             await self.read(job_id)
-            raise ConflictError(
-                f"Job {job_id} has no failed record to make again.", detail={"job_id": job_id}
-            )
+            raise _refuse_retry(job_id)
         ended = {status for status in JobStatus if status.ended} | {JobStatus.PAUSED}
         await self._queue_again(job_id, ended, retry=True)
         return failed
@@ -245,6 +227,8 @@ class JobQueue(AsyncResource):
                     f"The seeds of job {job_id} are not stored; continue it with the command that made it.",
                     detail={"job_id": job_id},
                 )
+            if retry and not (await jobs.count_records(session, job_id))[RecordStatus.FAILED]:
+                raise _refuse_retry(job_id)  # they were deleted in this very moment
             await jobs.update_job(
                 session,
                 job_id,
@@ -258,22 +242,7 @@ class JobQueue(AsyncResource):
         await self._notify()
 
     async def _requeue_interrupted(self) -> None:
-        """Queue the service's jobs that were running when their process ended.
-
-        They are older than the waiting ones, so they are continued first. A job that a process still holds
-        is left to it.
-        """
-        storage = self.runtime.storage
-        async with storage.reading() as session:
-            found = await jobs.list_jobs(session, limit=None, statuses=[JobStatus.RUNNING])
-        for job in found:
-            if (job.options or {}).get("origin") != ORIGIN or job.id in self._running:
-                continue
-            with suppress(ConflictError):
-                async with lock_job(storage, job.id), storage.session() as session:
-                    present = await jobs.get_job(session, job.id)
-                    if present.status is JobStatus.RUNNING:
-                        await jobs.update_job(session, job.id, **_plan_continuation(storage, present))
+        await requeue_interrupted(self.runtime.storage, ORIGIN, self._running)
 
     async def _dispatch(self) -> None:
         """Start queued jobs whenever one more may run."""
@@ -351,19 +320,8 @@ class JobQueue(AsyncResource):
             self._changed.notify_all()
 
 
-def _plan_continuation(storage: Storage, job: Job) -> dict[str, Any]:
-    """The fields of a job whose process has ended: it is continued, unless it killed its process twice."""
-    suspects = take_suspects(storage, job.id)
-    again = [record for record in suspects if record in (job.deaths or ())]
-    if not again:
-        logger.info("Job %d was interrupted and is continued", job.id)
-        return {"status": JobStatus.QUEUED, "deaths": suspects or job.deaths}
-    reason = (
-        f"The process ended twice while {again[0]} of this job was in a block's code, so the job is not "
-        "continued by itself; look at the blocks of the pipeline and at the seed, then resume the job."
-    )
-    logger.error("Job %d: %s", job.id, reason)
-    return {"status": JobStatus.PAUSED, "error": reason, "deaths": suspects, "holder": None}
+def _refuse_retry(job_id: int) -> ConflictError:
+    return ConflictError(f"Job {job_id} has no failed record to make again.", detail={"job_id": job_id})
 
 
 def _refuse_missing_input(pipeline: Pipeline, first: list[dict[str, Any]]) -> None:

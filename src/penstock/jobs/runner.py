@@ -8,23 +8,23 @@ from collections.abc import Iterable
 from typing import Any
 
 from penstock import llm
-from penstock.entities import ExecutionResult, JobStatus, RecordStatus
+from penstock.entities import ExecutionResult, JobStatus
 from penstock.errors import JournalMissError, PipelineError
 from penstock.jobs.breaker import CircuitBreaker
 from penstock.jobs.budget import Budget
-from penstock.jobs.failures import describe_error, find_setup_error
+from penstock.jobs.failures import find_setup_error
 from penstock.jobs.foreign_errors import (
     clear_cancellation,
     concerns_the_run,
     find_reason,
     to_failed_result,
 )
+from penstock.jobs.new_record import to_new_record
 from penstock.jobs.options import JobOptions
 from penstock.jobs.runtime import Runtime
 from penstock.jobs.work_items import EarlierWork, WorkItem, WorkItems
 from penstock.lifecycle import background_task
 from penstock.seeds import Seed, UnusableSeed
-from penstock.serialization import to_json_bytes
 from penstock.storage.entities import Job, NewRecord
 from penstock.storage.writer import wait_until_settled
 from penstock.workflow import Pipeline
@@ -212,7 +212,7 @@ class JobRunner:
             if item.failure is not None:
                 return item.failure
             if in_flight is not None:
-                in_flight.follow(worker, item)
+                in_flight.follow(worker, item.identity, item.context)
             return await self._pipeline.run_child(item.child, item.context)
         except BaseException as error:
             is_ours = isinstance(error, asyncio.CancelledError) and self._is_ending
@@ -303,13 +303,13 @@ class JobRunner:
         second value, waits for the outcome: what is counted is what the database has accepted.
         """
         try:
-            record = self._to_record(item, result)
+            record = to_new_record(self._job, self._pipeline, item, result)
             is_cancelled = await wait_until_settled(self._runtime.writer.add_record(record))
         except Exception as error:
             if concerns_the_run(error):
                 raise
             result = to_failed_result(item, error, result.usage)
-            record = self._to_record(item, result)
+            record = to_new_record(self._job, self._pipeline, item, result)
             is_cancelled = await wait_until_settled(self._runtime.writer.add_record(record))
         self._count(item, record, result)
         return result, is_cancelled
@@ -320,24 +320,6 @@ class JobRunner:
         self._record_finished.set()
         if self._options.on_new_record is not None:
             self._options.on_new_record(record, result)
-
-    def _to_record(self, item: WorkItem, result: ExecutionResult) -> NewRecord:
-        error = result.error
-        output = result.result.get("pipeline_output", "")
-        return NewRecord(
-            job_id=self._job.id,
-            pipeline_id=self._job.pipeline_id,
-            pipeline_version=self._job.pipeline_version or 1,
-            identity=item.identity,
-            output=output if isinstance(output, str) else to_json_bytes(output).decode(),  # contract D2
-            metadata=item.metadata,
-            status=RecordStatus.PENDING if error is None else RecordStatus.FAILED,
-            error=None if error is None else describe_error(error, item.context.round),
-            trace=result.trace,
-            usage=result.usage,
-            attempts=result.attempts,
-            consumed=self._pipeline.find_consumed(item.metadata) if item.identity.child else (),
-        )
 
     def _update_row(self) -> None:
         now = time.monotonic()

@@ -123,7 +123,7 @@ class RunningJob:
             clear_cancellation()
             if not self._closing.is_set():
                 await self._save_failure("Other code has cancelled the job; resume it to continue.")
-        except BaseException:  # noqa: BLE001 - whatever it is, it must not end the service
+        except BaseException:
             logger.exception("Job %d failed unexpectedly", self.job_id)
             await self._save_failure("Unexpected error; the service's log has the details.")
 

@@ -150,11 +150,11 @@ class Storage(AsyncResource):
             async with self._open_sessions.begin(reading=True) as session:
                 yield session
 
-    def connect_sqlite(self) -> sqlite3.Connection:
+    def connect_sqlite(self, lock_seconds: float | None = None) -> sqlite3.Connection:
         """A connection of its own to the SQLite file, for a thread that writes; raises sqlite3.Error."""
         from penstock.storage import sqlite
 
-        return sqlite.connect(self._open_file, self.lock_seconds)
+        return sqlite.connect(self._open_file, self.lock_seconds if lock_seconds is None else lock_seconds)
 
     def check_file(self) -> None:
         """Raise DatabaseGoneError when the SQLite file is no longer the one that was opened."""

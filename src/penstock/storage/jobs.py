@@ -141,8 +141,16 @@ async def count_records(session: Session, job_id: int | None = None) -> dict[Rec
         query = query.where(records.c.job_id == job_id)
     counts = dict.fromkeys(RecordStatus, 0)
     for status, count in await session.fetch_all(query):
-        counts[RecordStatus(status)] = count
+        counts[read_status(status)] += count
     return counts
+
+
+def read_status(status: str) -> RecordStatus:
+    """The status in a record's row; that of a damaged row counts as failed."""
+    try:
+        return RecordStatus(status)
+    except ValueError:
+        return RecordStatus.FAILED
 
 
 async def usage_of_job(session: Session, job_id: int) -> Usage:
@@ -205,10 +213,20 @@ def to_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _to_job(row: Row[Any]) -> Job:
     values = row._asdict()
-    for name in _JSON:
-        values[name] = from_json(values[name])
-    values["status"] = JobStatus(values["status"])
     values["error"] = None if values["error"] is None else unescape_text(values["error"])
+    for name in _JSON:
+        try:
+            values[name] = from_json(values[name])
+        except ValueError:
+            values[name], values["error"] = None, _describe_damage(row, name)
+    try:
+        values["status"] = JobStatus(values["status"])
+    except ValueError:
+        values["status"], values["error"] = JobStatus.FAILED, _describe_damage(row, "status")
     for name in ("current_seed", "records_generated", "records_failed", "progress"):
         values[name] = values[name] or 0
     return Job(**values)
+
+
+def _describe_damage(row: Row[Any], name: str) -> str:
+    return f"The {name} of job {row.id} is damaged in the database; its records can be exported."

@@ -17,6 +17,7 @@ from sqlalchemy.types import NullType
 
 from penstock.errors import StorageError
 from penstock.lifecycle import AsyncResource
+from penstock.storage.damaged_values import is_damage
 from penstock.storage.database import Storage
 from penstock.storage.session import Session
 from penstock.storage.tables import journal
@@ -163,7 +164,7 @@ class DurableJournal(AsyncResource):
             async with self._storage.reading() as session:
                 return await _find_calls(session, keys)
         except StorageError as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise
         if len(keys) == 1:
             return {keys[0]: _DAMAGED}
@@ -171,10 +172,6 @@ class DurableJournal(AsyncResource):
         for key in keys:
             found |= await self._find_all([key])
         return found
-
-
-def _is_damage(error: StorageError) -> bool:
-    return any(word in str(error.__cause__) for word in ("malformed", "decode", "not a database"))
 
 
 def _fail(waiting: Mapping[bytes, Iterable[asyncio.Future[bytes | None]]], error: Exception) -> None:

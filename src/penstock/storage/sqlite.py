@@ -15,9 +15,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from penstock.errors import StorageError
+from penstock.storage.damaged_values import decode_damaged, is_decoding_error
 from penstock.storage.session import Session, Sessions
 from penstock.storage.sqlite_file import SqliteFile
 
@@ -160,7 +162,27 @@ class _SqliteSession(Session):
                 raise StorageError("The session has ended.")
             if self._connection is None:
                 self._connection = self._begin()
-            return function(self._connection, *args, **kwargs)
+            try:
+                return function(self._connection, *args, **kwargs)
+            except OperationalError as error:
+                if not (self._reading and is_decoding_error(error)):
+                    raise
+                return self._run_decoding_damaged(function, self._connection, args, kwargs)
+
+    @staticmethod
+    def _run_decoding_damaged(
+        function: Callable[..., _Result],
+        connection: Connection,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> _Result:
+        """Call the function again; text that is no UTF-8 becomes ``DamagedText``, instead of an error."""
+        driver = _get_driver_connection(connection)
+        driver.text_factory = decode_damaged
+        try:
+            return function(connection, *args, **kwargs)
+        finally:
+            driver.text_factory = str
 
     def _begin(self) -> Connection:
         if self._file is not None:
@@ -185,9 +207,9 @@ class _SqliteSession(Session):
         if connection is None:
             return
         try:
-            if commit:
+            if commit and not self._reading:  # to commit what was read fails in a damaged file
                 connection.commit()
-                if self._file is not None and not self._reading:
+                if self._file is not None:
                     self._file.check()
         finally:
             connection.close()  # rolls back what was not committed

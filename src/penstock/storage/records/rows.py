@@ -33,7 +33,7 @@ UNREPORTED = -1
 columns then hold estimates."""
 
 MOST_TOKENS = 1 << 53
-"""The largest number of tokens, calls or attempts that is believed; every database and JSON reader holds it."""
+"""The largest number of tokens, calls or attempts that is believed; databases and readers of JSON hold it."""
 _MOST_ATTEMPTS = (1 << 31) - 1
 _LONGEST = 200_000_000
 """The most characters of one record's texts: SQLite and PostgreSQL hold about a gigabyte in UTF-8."""
