@@ -130,7 +130,7 @@ async def _export(source: str | None, output: Path, form: str, options: dict[str
 async def _find_job(storage: Storage, source: str | None) -> Job:
     from penstock.storage import jobs
 
-    async with storage.reading() as session:
+    async with storage.session() as session:
         if source is None:
             newest = await jobs.list_jobs(session, limit=1)
             if not newest:

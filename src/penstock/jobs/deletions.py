@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from penstock.entities import JobStatus
@@ -50,19 +50,22 @@ async def delete_all_records(queue: JobQueue) -> int:
     """
     storage = queue.runtime.storage
     async with queue.starting_none():
+        _refuse_busy(running.job_id for running in queue.list_running())
         async with storage.reading() as session:
             held = await jobs.list_held(session)
         async with lock_unheld_jobs(storage, held), storage.session() as session:
             # Those that could be locked although their row names a holder are of processes that have died.
             active = await jobs.list_jobs(session, limit=None, statuses=[JobStatus.RUNNING, JobStatus.QUEUED])
-            busy = [job.id for job in active if job.id not in held]
-            busy += [job_id for job_id in await jobs.list_held(session) if job_id not in held]
-            busy += [running.job_id for running in queue.list_running()]
-            if busy:
-                raise ConflictError(
-                    f"Job {busy[0]} has not ended; cancel it, or wait for its end, to delete the records.",
-                    detail={"job_id": busy[0]},
-                )
+            _refuse_busy(job.id for job in active if job.id not in held)
+            _refuse_busy(job_id for job_id in await jobs.list_held(session) if job_id not in held)
             deleted = await records.delete_records(session)
     queue.give_back_space()
     return deleted
+
+
+def _refuse_busy(job_ids: Iterable[int]) -> None:
+    for job_id in job_ids:
+        raise ConflictError(
+            f"Job {job_id} has not ended; cancel it, or wait for its end, to delete the records.",
+            detail={"job_id": job_id},
+        )

@@ -179,6 +179,9 @@ class Run:
 
     def _advise(self) -> str | None:
         advice = []
+        if unreadable := self.client.unreadable_entries:
+            calls = "A call" if unreadable == 1 else f"{unreadable} calls"
+            advice.append(f"{calls} in the journal could not be read and had to be made anew.")
         if self._runner.setup_failed:
             advice.append("Put this right, then start the same run again: it continues.")
         if failed := self.progress.failed:

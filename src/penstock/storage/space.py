@@ -76,7 +76,8 @@ def _shrink(
         return "done"
     if _read(connection, "auto_vacuum") == _INCREMENTAL:
         while free and not should_stop():
-            connection.execute(f"PRAGMA incremental_vacuum({_PAGES_PER_STEP})").fetchall()
+            # As a script: ``execute`` takes only the first step of a statement without columns, one page.
+            connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_PER_STEP})")
             before, free = free, _read(connection, "freelist_count")
             if free >= before:  # others need the pages again
                 break
