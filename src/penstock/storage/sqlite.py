@@ -27,9 +27,12 @@ _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 _PRAGMAS = ("PRAGMA foreign_keys=ON", "PRAGMA temp_store=MEMORY")
-_WRITING_PRAGMAS = (
+_NEW_PRAGMAS = (
     "PRAGMA page_size=8192",  # a record fits on a page, and several do
-    "PRAGMA auto_vacuum=INCREMENTAL",  # of a new database: space of deleted rows can be given back in steps
+    "PRAGMA auto_vacuum=INCREMENTAL",  # space of deleted rows can be given back in steps
+)
+"""Of a database that is empty yet; in another one, the second would wait for whoever writes."""
+_WRITING_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # what was acknowledged survives a power cut, too
 )
@@ -250,7 +253,11 @@ def _create_engine(url: URL, size: int, file: SqliteFile | None, *, lock_seconds
 
 
 def _set_up(connection: sqlite3.Connection, *, may_write: bool) -> None:
-    for pragma in (*_WRITING_PRAGMAS, *_PRAGMAS) if may_write else _PRAGMAS:
+    pragmas = _PRAGMAS
+    if may_write:
+        [pages] = connection.execute("PRAGMA page_count").fetchone()
+        pragmas = (*(() if pages else _NEW_PRAGMAS), *_WRITING_PRAGMAS, *_PRAGMAS)
+    for pragma in pragmas:
         connection.execute(pragma)
 
 
