@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -47,6 +48,7 @@ from penstock.descriptors import count_for_connections, open_standard_streams, r
 from penstock.errors import ConfigurationError, PipelineError
 from penstock.event_loop import current_stop_signals
 from penstock.gates import default_registry as default_gates
+from penstock.jobs.deletions import ending_pipeline
 from penstock.jobs.queue import JobQueue
 from penstock.jobs.runtime import open_runtime
 from penstock.redaction import register_secrets
@@ -100,7 +102,7 @@ async def open_services(settings: Settings, metrics: Metrics | None = None) -> A
             gates=default_gates(settings),
             templates=TemplateRegistry(user_dir=settings.user_templates),
             queue=queue,
-            before_delete=[queue.ending_pipeline],
+            before_delete=[partial(ending_pipeline, queue)],
         )
 
 

@@ -15,7 +15,10 @@ PipelineError                 the base: a message of one sentence, and its detai
 ├── NotFoundError             nothing is stored under that name or number
 ├── ConflictError             the current state does not allow it
 ├── StorageError              the database cannot be read or written
-│   └── SerializationError    a value cannot be written as JSON
+│   ├── SerializationError    a value cannot be stored
+│   ├── DatabaseGoneError     the file is no longer the one that was opened
+│   └── DamagedRecordError    a stored record cannot be read
+├── InternalError             a part of penstock ended although nothing should end it
 └── LLMError                  a model could not be called, or did not answer
     ├── LLMRefusedError       the provider refused the request; a retry would not help
     ├── LLMClientError        the library that asks the provider has an error of its own
@@ -105,7 +108,19 @@ class StorageError(PipelineError):
 
 
 class SerializationError(StorageError):
-    """A value cannot be written as JSON, so it cannot be stored."""
+    """A value cannot be stored: it has no JSON text, or is longer than a database holds."""
+
+
+class DatabaseGoneError(StorageError):
+    """The database's file was deleted, replaced or cut while it was open."""
+
+
+class DamagedRecordError(StorageError):
+    """A stored record cannot be read, and others can; ``detail``: record_id, job_id."""
+
+
+class InternalError(PipelineError):
+    """A part of penstock ended although nothing should end it; what it was working for is started again."""
 
 
 class LLMError(PipelineError):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
+
+from penstock.errors import InternalError, PipelineError
+from penstock.user_code import name_exception
 
 Result = TypeVar("Result")
 
@@ -45,3 +49,37 @@ async def run_until(work: Awaitable[Result], *stops: Awaitable[object]) -> Resul
         for one in (task, *others):
             one.cancel()
         await asyncio.gather(task, *others, return_exceptions=True)
+
+
+@asynccontextmanager
+async def background_task(
+    coroutine: Coroutine[Any, Any, None], name: str, on_death: Callable[[PipelineError], None]
+) -> AsyncIterator[None]:
+    """Run a coroutine beside the ``async with``, at whose end it is cancelled.
+
+    If it ends before by an error, or because foreign code has cancelled it, ``on_death`` gets the error:
+    nobody may wait for a task that has ended.
+    """
+    task = asyncio.create_task(coroutine, name=name)
+
+    def report(ended: asyncio.Task[None]) -> None:
+        error = None if ended.cancelled() else ended.exception()
+        if isinstance(error, PipelineError):
+            on_death(error)
+        elif error is not None or ended.cancelled():
+            on_death(InternalError(f"The task '{name}' ended: {describe_failure(error)}."))
+
+    task.add_done_callback(report)
+    try:
+        yield
+    finally:
+        task.remove_done_callback(report)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def describe_failure(error: BaseException | None) -> str:
+    """Why a task ended, in a few words; None is a cancellation."""
+    if error is None:
+        return "other code has cancelled it"
+    return (name_exception(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -9,6 +9,7 @@ import pytest
 
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import BadInputError, BlockNotFoundError, ConflictError, NotFoundError
+from penstock.jobs.deletions import ending_pipeline
 from penstock.jobs.queue import JobQueue
 from penstock.jobs.runs import RunOptions, open_run
 from penstock.jobs.runtime import open_runtime
@@ -502,7 +503,7 @@ async def test_deleting_a_pipeline_ends_its_jobs_and_leaves_those_of_others(
     pipeline_ids = [(await queue.read(job_id)).pipeline_id for job_id in (running, queued)]
 
     for pipeline_id in pipeline_ids:
-        async with queue.ending_pipeline(pipeline_id), queue.runtime.storage.session() as session:
+        async with ending_pipeline(queue, pipeline_id), queue.runtime.storage.session() as session:
             assert queue.find_running(running) is None
             await pipelines.delete_pipeline(session, pipeline_id)
     model.release()

@@ -202,6 +202,6 @@ async def test_what_a_run_works_on_cannot_be_deleted(machine: Machine) -> None:
     assert [answer.status_code for answer in answers] == [409, 409]
     for answer in answers:
         assert f"penstock run, process {run.pid} on " in answer.json()["error"]
-    assert everything.status_code == 200
+    assert everything.status_code == 409
     assert (run.returncode, job["status"], job["records_generated"]) == (0, "completed", 20)
     assert after.json() == {"success": True}

@@ -159,3 +159,51 @@ async def test_a_call_is_saved_under_a_key_of_its_provider_and_url(model: ModelS
 
     request = {"model": "gpt-x", "messages": say("a"), "temperature": 0.5}
     assert await journal.find(make_key(f"openai {model.url}", request, None, Sample("s"))) is not None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"[1,2,3]",
+        b"\xff\x00",
+        b'["a","m","stop",1',
+        b"[1,2,3,4,5,6,7,8]",
+        b"[" * 5000,
+    ],
+)
+async def test_a_damaged_entry_is_asked_anew_and_replaced(
+    model: ModelServer, client: Client, damage: bytes
+) -> None:
+    journal = MemoryJournal()
+
+    async def call() -> Completion:
+        with use_call_context(CallContext(Sample("s"), journal)):
+            return await llm.complete(say("a"))
+
+    first = await call()
+    [key] = journal._calls
+    journal._calls[key] = damage
+    second = await call()
+    third = await call()
+
+    assert first.text == second.text == third.text
+    assert len(model.requests) == 2
+    assert client.unreadable_entries == 1
+
+
+async def test_a_replay_misses_a_damaged_entry(client: Client) -> None:
+    journal = MemoryJournal()
+    with use_call_context(CallContext(Sample("s"), journal)):
+        await llm.complete(say("a"))
+    [key] = journal._calls
+    journal._calls[key] = b"{}"
+
+    with (
+        use_call_context(CallContext(Sample("s"), journal, JournalMode.REPLAY)),
+        pytest.raises(JournalMissError),
+    ):
+        await llm.complete(say("a"))

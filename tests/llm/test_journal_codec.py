@@ -66,3 +66,35 @@ def test_a_completion_is_read_back_as_a_journal_hit_of_now() -> None:
     assert decoded.usage == replace(
         usage, journal_hits=1, start_time=decoded.usage.end_time, end_time=decoded.usage.end_time
     )
+
+
+@pytest.mark.parametrize(
+    "odd", ["9223372036854775808", "1e30", "-5", "null", '"n/a"', "1.5", "true", "1e999"]
+)
+@pytest.mark.parametrize("place", [3, 4, 5])
+def test_numbers_that_no_provider_can_have_meant_are_unknown_and_the_text_counts(
+    odd: str, place: int
+) -> None:
+    parts = ['"text"', '"gpt-x"', '"stop"', "7", "3", "0", "0.25", "1.0", '""']
+    parts[place] = odd
+
+    if odd == "1e999":
+        with pytest.raises(ValueError, match="number"):
+            decode_completion(f"[{','.join(parts)}]".encode())
+        return
+    decoded = decode_completion(f"[{','.join(parts)}]".encode())
+
+    assert decoded.text == "text"
+    assert decoded.usage.unreported_calls == 1
+    assert all(type(count) is int and 0 <= count < 2**53 for count in (
+        decoded.usage.input_tokens, decoded.usage.output_tokens, decoded.usage.cached_tokens,
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["lone \ud83d", "nul \x00"])
+def test_an_answer_that_is_no_plain_text_can_be_kept(text: str) -> None:
+    completion = Completion(text, Usage(10**30, 3, 0, 1, 0.25, 100.0, 101.0), "gpt-x", "stop")
+
+    decoded = decode_completion(encode_completion(completion, 1.0))
+
+    assert decoded.text == text

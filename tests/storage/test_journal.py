@@ -78,3 +78,36 @@ def test_the_filter_has_no_false_negatives_and_few_false_positives() -> None:
     assert all(key(number) in known for number in range(0, known.capacity, 7))
     strange = range(known.capacity, known.capacity + 20_000)
     assert sum(key(number) in known for number in strange) < 200
+
+
+async def test_a_value_that_is_damaged_is_given_as_one_that_nobody_can_read(
+    storage: Storage, writer: Writer
+) -> None:
+    keys = [bytes([number]) * 16 for number in range(3)]
+    async with DurableJournal(storage, writer) as journal:
+        await asyncio.gather(*(journal.save(key, b"value") for key in keys))
+        if not storage.is_postgres:  # which keeps bytes in such a column, whatever happens
+            async with storage.session() as session:
+                await session.execute(text("UPDATE journal SET value = 7 WHERE key = :key"), {"key": keys[1]})
+                await session.execute(
+                    text("UPDATE journal SET value = '{}' WHERE key = :key"), {"key": keys[2]}
+                )
+            found = await asyncio.gather(*(journal.find(key) for key in keys))
+
+            assert found == [b"value", b"", b""]
+
+
+async def test_nobody_waits_for_a_look_up_that_foreign_code_has_ended(
+    storage: Storage, writer: Writer
+) -> None:
+    async with asyncio.timeout(60), DurableJournal(storage, writer) as journal:
+        await journal.save(b"k" * 16, b"value")
+        looking = asyncio.create_task(journal.find(b"k" * 16))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        [task] = [task for task in asyncio.all_tasks() if task.get_name() == "penstock journal"]
+        task.cancel()
+
+        with pytest.raises(StorageError, match="stopped"):
+            await looking
+        assert await journal.find(b"k" * 16) == b"value"

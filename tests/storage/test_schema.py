@@ -225,7 +225,7 @@ async def test_a_database_of_a_newer_penstock_is_refused(where: str | Path) -> N
 
 
 def _go_back_to_0001(connection: Connection) -> None:
-    for column in ("holder", "requested"):
+    for column in ("holder", "requested", "deaths"):
         connection.execute(text(f"ALTER TABLE jobs DROP COLUMN {column}"))
     connection.execute(text("DROP TABLE seed_fields"))
     connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))

@@ -17,9 +17,9 @@ class WatchedStorage(Storage):
         self.statements: list[str] = []
         """The statements of the writer's connection."""
 
-    def connect_sqlite(self) -> sqlite3.Connection:
+    def connect_sqlite(self, lock_seconds: float | None = None) -> sqlite3.Connection:
         """The writer's connection, which can be asked for its settings as well."""
-        self.connection = super().connect_sqlite()
+        self.connection = super().connect_sqlite(lock_seconds)
         self.connection.set_trace_callback(self.statements.append)
         return self.connection
 

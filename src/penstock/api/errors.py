@@ -20,6 +20,8 @@ from penstock.errors import (
     BadInputError,
     ConfigurationError,
     ConflictError,
+    DamagedRecordError,
+    InternalError,
     LLMError,
     NotFoundError,
     PipelineError,
@@ -47,8 +49,10 @@ STATUSES: Mapping[type[PipelineError], int] = {
     NotFoundError: 404,
     ConflictError: 409,
     TooLargeError: 413,
+    InternalError: 500,
     LLMError: 502,
     StorageError: 503,
+    DamagedRecordError: 500,
     ConfigurationError: 503,
 }
 """The status of an error is that of its nearest base class here; errors of steps are a 400 (A152)."""

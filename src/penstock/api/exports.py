@@ -18,7 +18,7 @@ from penstock.api.filters import FilterDep
 from penstock.api.routing import Json, make_router
 from penstock.api.schemas.exports import ExportPreview
 from penstock.entities import RecordStatus
-from penstock.errors import BadInputError
+from penstock.errors import BadInputError, DamagedRecordError
 from penstock.redaction import redact_known
 from penstock.storage import records
 from penstock.storage.filters import RecordFilter
@@ -125,7 +125,11 @@ async def preview_export(
 
 
 def _stream_records(services: Services, record_filter: RecordFilter) -> Any:
-    return records.stream_records(services.storage, record_filter, traces=False)
+    return records.stream_records(services.storage, record_filter, traces=False, on_damage=_log_damage)
+
+
+def _log_damage(damage: DamagedRecordError) -> None:
+    logger.error("An export: %s", damage.message)
 
 
 async def _stream(

@@ -21,7 +21,8 @@ from penstock.api.routing import Json, RowId, make_router
 from penstock.api.schemas.messages import Success
 from penstock.api.schemas.records import BulkEdit, Changed, Counts, Deleted, Edit, RecordEdit, RecordView
 from penstock.entities import RecordStatus
-from penstock.errors import BadInputError, NotFoundError
+from penstock.errors import BadInputError, DamagedRecordError, NotFoundError
+from penstock.jobs.deletions import delete_all_records, ending_jobs
 from penstock.redaction import redact_known
 from penstock.serialization import to_json, to_text
 from penstock.storage import records
@@ -166,12 +167,13 @@ async def delete_records(
 ) -> Json:
     """With `job_id` the job is deleted, too; if it has not ended, it is cancelled first. A job that another
     process works on (`penstock run`, another service) is a 409. Without `job_id` all records are deleted,
-    and jobs stay."""
+    and jobs stay; while a job is running or queued that is a 409."""
+    if job_id is None:
+        return Json({"deleted": await delete_all_records(services.queue)})
     jobs_to_end: list[int] = []
-    if job_id is not None:
-        with suppress(NotFoundError):
-            jobs_to_end = [(await services.queue.read(job_id)).id]
-    async with services.queue.ending_jobs(jobs_to_end), services.storage.session() as session:
+    with suppress(NotFoundError):
+        jobs_to_end = [(await services.queue.read(job_id)).id]
+    async with ending_jobs(services.queue, jobs_to_end), services.storage.session() as session:
         deleted = await records.delete_records(session, job_id)
     return Json({"deleted": deleted})
 
@@ -242,9 +244,14 @@ def _to_bytes(found: Sequence[Record], traces: bool, documents: bool) -> bytes:
 
 def _view(record: Record, traces: bool, documents: bool) -> Mapping[str, Any]:
     view = record.to_dict(trace=traces)
+    try:
+        state = record.accumulated_state
+    except DamagedRecordError as damage:  # what can be read of it is shown
+        view["error"] = {"error": damage.message, "type": type(damage).__name__, "detail": damage.detail}
+        state = {}
     if traces:
         return view if documents else _leave_out(view, record)
-    return {**view, "metadata": record.own_metadata, "accumulated_state": record.accumulated_state}
+    return {**view, "metadata": record.own_metadata, "accumulated_state": state}
 
 
 def _leave_out(view: Mapping[str, Any], record: Record) -> Mapping[str, Any]:

@@ -34,11 +34,12 @@ class Diagnostic:
 
 @click.command(epilog=_EXAMPLES)
 @click.option("--ask", is_flag=True, help="Ask the configured model one question as well.")
+@click.option("--repair", is_flag=True, help="Make failed records of damaged ones, to be made again.")
 @json_option
-def doctor(ask: bool, as_json: bool) -> None:
-    """Show what is set up, what is missing, and the command that fixes it."""
+def doctor(ask: bool, repair: bool, as_json: bool) -> None:
+    """Show what is set up, what is missing or damaged, and the command that fixes it."""
     settings = get_settings()
-    diagnostics = [*_check_all(settings)]
+    diagnostics = [*_check_all(settings, repair=repair)]
     if ask:
         diagnostics.append(asyncio.run(_ask_model(settings)))
     if as_json:
@@ -50,13 +51,13 @@ def doctor(ask: bool, as_json: bool) -> None:
     sys.exit(ExitStatus.INCOMPLETE if is_missing else ExitStatus.OK)
 
 
-def _check_all(settings: Settings) -> Iterator[Diagnostic]:
+def _check_all(settings: Settings, *, repair: bool) -> Iterator[Diagnostic]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Diagnostic("Python", "found", version)
     yield Diagnostic("Model", "found", settings.model_line.removeprefix("Model: "))
     yield from _check_network(settings)
     yield from _check_embedded_model(settings)
-    yield asyncio.run(_check_database(settings))
+    yield from asyncio.run(_check_database(settings, repair=repair))
     yield from _check_blocks()
 
 
@@ -88,17 +89,23 @@ def _check_embedded_model(settings: Settings) -> Iterator[Diagnostic]:
         yield Diagnostic(f"Embedded {need.name}", "found" if need.is_met else unmet, message)
 
 
-async def _check_database(settings: Settings) -> Diagnostic:
+async def _check_database(settings: Settings, *, repair: bool) -> list[Diagnostic]:
+    from penstock.cli.database_check import check_content
     from penstock.storage.database import Storage
 
+    where = settings.database_url or settings.database_path
+    if settings.database_url is None and not settings.database_path.exists():
+        message = f"{settings.database_path} is created by the first run"
+        return [Diagnostic("Database", "found", message)]
+    found: list[Diagnostic] = []
     try:
-        where = settings.database_url or settings.database_path
-        if settings.database_url is None and not settings.database_path.exists():
-            return Diagnostic("Database", "found", f"{settings.database_path} is created by the first run")
-        async with Storage(where) as storage:
-            return Diagnostic("Database", "found", storage.name)
+        async with Storage(where, reads_only=not repair) as storage:
+            found.append(Diagnostic("Database", "found", storage.name))
+            async for name, state, message in check_content(storage, repair=repair):
+                found.append(Diagnostic(name, state, message))
     except PipelineError as error:
-        return Diagnostic("Database", "missing", error.message)
+        found.append(Diagnostic("Database", "missing", error.message))
+    return found
 
 
 def _check_blocks() -> Iterator[Diagnostic]:

@@ -32,6 +32,8 @@ Examples:
   penstock export 3 --format parquet -o records.parquet
 """
 
+_SHOWN_DAMAGES = 5
+
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("source", required=False)
@@ -87,9 +89,14 @@ def export(
         print_json(report)
     else:
         print_message(_describe(report, form))
+    for sentence in report["damaged"][:_SHOWN_DAMAGES]:
+        print_message(sentence)
+    if (more := len(report["damaged"]) - _SHOWN_DAMAGES) > 0:
+        print_message(f"{pluralize(more, 'more record')} damaged; `penstock doctor` lists all.")
     if not report["rows"] and not report["skipped"]:
         print_message("Nothing was exported: the job has no record with these statuses.")
-    sys.exit(ExitStatus.OK if report["rows"] else ExitStatus.INCOMPLETE)
+    is_whole = report["rows"] and not report["damaged"]
+    sys.exit(ExitStatus.OK if is_whole else ExitStatus.INCOMPLETE)
 
 
 @contextmanager
@@ -144,7 +151,7 @@ async def _export(
             f"There is no database {settings.database_path} with runs; give the command in the folder of the "
             "run, or set DATABASE_PATH."
         )
-    async with Storage(settings.database_url or settings.database_path) as storage:
+    async with Storage(settings.database_url or settings.database_path, reads_only=True) as storage:
         job = await _find_job(storage, source)
         if isinstance(target, Path):
             return await export_job(storage, job, target, form, **options)

@@ -6,8 +6,9 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -17,6 +18,7 @@ from rich.table import Column
 from penstock.cli.output import format_cost, format_duration, format_usage, make_console, pluralize, shorten
 from penstock.control_characters import escape_line
 from penstock.jobs.runs import Run
+from penstock.lifecycle import background_task
 
 _REFRESH_SECONDS = 0.2
 """Time between two updates of the bar."""
@@ -40,12 +42,16 @@ async def show_progress(run: Run, *, quiet: bool = False) -> AsyncIterator[None]
         return
     console = make_console(sys.stderr)
     has_cursor = console.is_terminal and not console.is_dumb_terminal and "TERM" in os.environ
-    task = asyncio.create_task((_show_bar if has_cursor else _print_lines)(run, console))
-    try:
+    show = _show_bar if has_cursor else _print_lines
+    async with background_task(_show(show, run, console), "progress", run.abort):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _show(
+    show: Callable[[Run, Console], Coroutine[Any, Any, None]], run: Run, console: Console
+) -> None:
+    with suppress(OSError):  # a run does not need the terminal
+        await show(run, console)
 
 
 async def _show_bar(run: Run, console: Console) -> None:

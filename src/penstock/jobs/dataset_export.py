@@ -6,11 +6,11 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from penstock import __version__
 from penstock.entities import RecordStatus
-from penstock.errors import BadInputError
+from penstock.errors import BadInputError, DamagedRecordError
 from penstock.exports import ExportReport, export_dataset, list_targets, open_export
 from penstock.storage import jobs, pipelines, records
 from penstock.storage.database import Storage
@@ -41,9 +41,10 @@ async def export_job(
     """
     details = await _collect_details(storage, job)
     _refuse_output_of_run(job, list_targets(target, format, details))
-    found = _stream_records(storage, job, _parse_statuses(statuses))
+    damaged: list[DamagedRecordError] = []
+    found = _stream_records(storage, job, _parse_statuses(statuses), damaged)
     report = await export_dataset(found, target, format, mapping, details, overwrite=overwrite)
-    return _describe(report, details, statuses, str(target))
+    return _describe(report, details, statuses, str(target), damaged)
 
 
 async def write_job(
@@ -57,27 +58,40 @@ async def write_job(
 ) -> dict[str, Any]:
     """Write the job's records to a stream, without a card; see ``export_job``."""
     details = await _collect_details(storage, job)
-    found = _stream_records(storage, job, _parse_statuses(statuses))
+    damaged: list[DamagedRecordError] = []
+    found = _stream_records(storage, job, _parse_statuses(statuses), damaged)
     file, report = await open_export(found, format, mapping)
     with file:
         await asyncio.to_thread(shutil.copyfileobj, file, stream)
     stream.flush()
-    return _describe(report, details, statuses, "standard output")
+    return _describe(report, details, statuses, "standard output", damaged)
 
 
-def _stream_records(storage: Storage, job: Job, statuses: tuple[RecordStatus, ...]) -> AsyncIterator[Any]:
+def _stream_records(
+    storage: Storage, job: Job, statuses: tuple[RecordStatus, ...], damaged: list[DamagedRecordError]
+) -> AsyncIterator[Any]:
     selected = RecordFilter(job_id=job.id, statuses=statuses)
     # Records of a database's first layout have no identity to be ordered by.
-    return records.stream_records(storage, selected, order="id" if job.options is None else "identity")
+    order: Literal["id", "identity"] = "id" if job.options is None else "identity"
+    return records.stream_records(storage, selected, order=order, on_damage=damaged.append)
 
 
 def _describe(
-    report: ExportReport, details: Mapping[str, Any], statuses: Sequence[str], path: str
+    report: ExportReport,
+    details: Mapping[str, Any],
+    statuses: Sequence[str],
+    path: str,
+    damaged: Sequence[DamagedRecordError],
 ) -> dict[str, Any]:
-    """The report, with the records that were left out because nobody asked for their status."""
+    """The report, with what was left out because nobody asked for its status, or because it is damaged."""
     counts = {} if statuses else details["counts"]
     excluded = {status: count for status, count in counts.items() if status not in _DEFAULT_STATUSES}
-    return {**report.to_dict(), "excluded": excluded, "path": path}
+    return {
+        **report.to_dict(),
+        "excluded": excluded,
+        "damaged": [damage.message for damage in damaged],
+        "path": path,
+    }
 
 
 def _refuse_output_of_run(job: Job, targets: Sequence[Path]) -> None:
@@ -90,7 +104,7 @@ def _refuse_output_of_run(job: Job, targets: Sequence[Path]) -> None:
 
 async def _collect_details(storage: Storage, job: Job) -> dict[str, Any]:
     """What the card of the dataset says about the job."""
-    async with storage.session() as session:
+    async with storage.reading() as session:
         stored = await pipelines.get_pipeline(session, job.pipeline_id, job.pipeline_version)
         counts = await jobs.count_records(session, job.id)
         usage = await jobs.usage_of_job(session, job.id)

@@ -11,10 +11,11 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from penstock.entities import JobStatus
-from penstock.errors import ConflictError, StorageError
+from penstock.errors import ConflictError, DatabaseGoneError, PipelineError, StorageError
+from penstock.lifecycle import background_task
 from penstock.storage import jobs
 from penstock.storage.database import Storage
 from penstock.storage.job_locks import lock_jobs
@@ -33,12 +34,23 @@ class HeldJob:
     def __init__(self) -> None:
         self.requested: JobStatus | None = None
         self._follow: Callable[[JobStatus], None] | None = None
+        self._abort: Callable[[PipelineError], None] | None = None
 
-    def follow_requests(self, follow: Callable[[JobStatus], None]) -> None:
-        """Call ``follow`` with each status that is requested from now on, and with one that is waiting."""
-        self._follow = follow
+    def follow_requests(
+        self, follow: Callable[[JobStatus], None], abort: Callable[[PipelineError], None]
+    ) -> None:
+        """Call ``follow`` with each status that is requested from now on, and with one that is waiting.
+
+        ``abort`` is called when the job cannot go on: its database is gone, or nobody reads requests.
+        """
+        self._follow, self._abort = follow, abort
         if self.requested is not None:
             follow(self.requested)
+
+    def abort(self, error: PipelineError) -> None:
+        """End the job because of ``error``."""
+        if self._abort is not None:
+            self._abort(error)
 
     def request(self, status: JobStatus) -> None:
         """Pass a request on, once."""
@@ -60,12 +72,11 @@ async def hold_job(storage: Storage, job_id: int, command: str) -> AsyncIterator
         held = HeldJob()
         name = f"{command}, process {os.getpid()} on {socket.gethostname()}"
         announced = await _try_to_announce(storage, job_id, name)
-        watcher = asyncio.create_task(_watch(storage, job_id, held, None if announced else name))
+        watching = _watch(storage, job_id, held, None if announced else name)
         try:
-            yield held
+            async with background_task(watching, "requests of other processes", held.abort):
+                yield held
         finally:
-            watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
             await _try_to_announce(storage, job_id, None)
 
 
@@ -91,8 +102,9 @@ async def change_job_elsewhere(storage: Storage, job_id: int, status: JobStatus)
         async with storage.session() as session:
             requested = await jobs.request_status(session, job_id, status)
         if requested:
-            if status.ended:
-                await _wait_for_end(storage, job_id)
+            present = await _wait_for_end(storage, job_id) if status.ended else status
+            if present not in {status, None}:
+                raise refuse_change(job_id, present, status)
             return
         if time.monotonic() > deadline:
             raise ConflictError(
@@ -111,22 +123,30 @@ async def _try_to_change_unheld(storage: Storage, job_id: int, status: JobStatus
         session = await stack.enter_async_context(storage.session())
         present = (await jobs.get_job(session, job_id)).status
         if present.ended:  # its holder has just let it go
-            raise ConflictError(
-                f"Job {job_id} is {present}; it cannot become {status}.",
-                detail={"job_id": job_id, "status": str(present)},
-            )
+            raise refuse_change(job_id, present, status)
         ended = time.time() if status.ended else None
         await jobs.update_job(session, job_id, status=status, completed_at=ended, holder=None, requested=None)
         return True
 
 
-async def _wait_for_end(storage: Storage, job_id: int) -> None:
+def refuse_change(job_id: int, present: JobStatus | None, status: JobStatus) -> ConflictError:
+    """The error for a job that cannot become ``status``."""
+    return ConflictError(
+        f"Job {job_id} is {present}; it cannot become {status}.",
+        detail={"job_id": job_id, "status": str(present)},
+    )
+
+
+async def _wait_for_end(storage: Storage, job_id: int) -> JobStatus | None:
+    """The status with which the job has ended; None when it has not."""
     deadline = time.monotonic() + CANCEL_SECONDS
     while time.monotonic() < deadline:
         async with storage.reading() as session:
-            if (await jobs.get_job(session, job_id)).status.ended:
-                return
+            status = (await jobs.get_job(session, job_id)).status
+        if status.ended:
+            return status
         await asyncio.sleep(0.1)
+    return None
 
 
 async def _name_holder(storage: Storage, error: ConflictError) -> ConflictError:
@@ -161,8 +181,13 @@ async def _watch(storage: Storage, job_id: int, held: HeldJob, unannounced: str 
             if await _try_to_announce(storage, job_id, unannounced):
                 unannounced = None
             continue
-        with suppress(StorageError):
+        try:
             async with storage.reading() as session:
                 status = await jobs.find_request(session, job_id)
+        except DatabaseGoneError as error:
+            held.abort(error)
+        except StorageError:
+            continue
+        else:
             if status is not None:
                 held.request(status)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.entities import Constraints, ExecutionResult
+from penstock.jobs.in_flight import InFlight
 from penstock.llm import JournalMode
 from penstock.storage.entities import NewRecord, Record
 
@@ -25,6 +26,8 @@ class JobOptions:
     """How many records of the job to consider, in the order of the seeds, existing ones included."""
     constraints: Constraints | None = None
     """Limits in place of the pipeline's own, for a job whose limits were changed after it was created."""
+    in_flight: InFlight | None = None
+    """Where it is noted which records are in a block, for a job that is continued by itself."""
     on_existing_record: Callable[[Record], None] | None = None
     """Called for each record that the job has, in the order of the seeds, before it starts."""
     on_new_record: Callable[[NewRecord, ExecutionResult], None] | None = None

@@ -13,15 +13,20 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 from penstock.entities import ExecutionResult, JobStatus, RecordStatus
-from penstock.errors import BadInputError, ConflictError, NotFoundError, StorageError
-from penstock.jobs.job_holder import CANCEL_SECONDS, change_job_elsewhere, lock_unheld_jobs
+from penstock.errors import BadInputError, ConflictError, StorageError
+from penstock.jobs.housekeeping import Housekeeping
+from penstock.jobs.interrupted import requeue_interrupted
+from penstock.jobs.job_holder import (
+    CANCEL_SECONDS,
+    change_job_elsewhere,
+    refuse_change,
+)
 from penstock.jobs.running_job import STORAGE_RETRY_SECONDS, RunningJob, wait_unless_closing
 from penstock.jobs.runtime import Runtime
 from penstock.lifecycle import AsyncResource, run_until
 from penstock.seeds import SeedSource
 from penstock.storage import jobs, pipelines, seed_files
 from penstock.storage.entities import Job
-from penstock.storage.job_locks import lock_job
 from penstock.workflow import Pipeline
 
 __all__ = ["ORIGIN", "JobQueue", "RunningJob"]
@@ -46,18 +51,20 @@ class JobQueue(AsyncResource):
     ) -> None:
         """``on_result`` is called with the pipeline's name and each record's result, for metrics."""
         self.runtime = runtime
-        self._on_result = on_result or (lambda _name, _result: None)
+        self._observe = on_result or (lambda _name, _result: None)
         self._running: dict[int, RunningJob] = {}
         self._wake = asyncio.Event()
         self._starting = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._closing = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
+        self._housekeeping = Housekeeping(runtime.storage, lambda: not self._running, self._closing)
 
     async def open(self) -> Self:
         """Start to run jobs; raises StorageError."""
         await self._requeue_interrupted()
-        self._dispatcher = asyncio.create_task(self._dispatch(), name="penstock jobs")
+        self._start_dispatcher()
+        self._housekeeping.request()  # a process before may have left something
         return self
 
     async def aclose(self) -> None:
@@ -70,6 +77,7 @@ class JobQueue(AsyncResource):
         if self._dispatcher is not None:
             tasks.append(self._dispatcher)
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._housekeeping.aclose()
 
     async def submit(
         self,
@@ -159,31 +167,14 @@ class JobQueue(AsyncResource):
         await self._queue_again(job_id, resumable, retry=False)
 
     @asynccontextmanager
-    async def ending_pipeline(self, pipeline_id: int) -> AsyncIterator[None]:
-        """End the jobs of a pipeline and keep them from beginning again, while it is deleted.
-
-        Raises ConflictError, and ends none, when another process works on one of them.
-        """
-        async with self.runtime.storage.reading() as session:
-            found = await jobs.list_unfinished_or_held(session, pipeline_id)
-        async with self.ending_jobs(found):
+    async def starting_none(self) -> AsyncIterator[None]:
+        """Keep queued jobs waiting inside the ``async with``."""
+        async with self._starting:
             yield
 
-    @asynccontextmanager
-    async def ending_jobs(self, job_ids: Sequence[int]) -> AsyncIterator[None]:
-        """End jobs and keep them from beginning again, while they are deleted.
-
-        Raises ConflictError, and ends none, when another process works on one of them.
-        """
-        own = [job_id for job_id in job_ids if job_id in self._running and self._running[job_id].is_held]
-        others = [job_id for job_id in job_ids if job_id not in own]
-        storage = self.runtime.storage
-        async with lock_unheld_jobs(storage, others):
-            for job_id in own:
-                with suppress(NotFoundError, ConflictError):  # it has ended meanwhile
-                    await self.cancel(job_id)
-            async with lock_unheld_jobs(storage, own):
-                yield
+    def give_back_space(self) -> None:
+        """Make the database's file smaller after a deletion, in the background."""
+        self._housekeeping.request()
 
     async def retry(self, job_id: int) -> int:
         """Make a job's failed records again and return how many; raises NotFoundError, ConflictError."""
@@ -191,9 +182,7 @@ class JobQueue(AsyncResource):
             failed = (await jobs.count_records(session, job_id))[RecordStatus.FAILED]
         if not failed:
             await self.read(job_id)
-            raise ConflictError(
-                f"Job {job_id} has no failed record to make again.", detail={"job_id": job_id}
-            )
+            raise _refuse_retry(job_id)
         ended = {status for status in JobStatus if status.ended} | {JobStatus.PAUSED}
         await self._queue_again(job_id, ended, retry=True)
         return failed
@@ -218,18 +207,20 @@ class JobQueue(AsyncResource):
     async def _change(self, job_id: int, status: JobStatus, allowed: Iterable[JobStatus]) -> None:
         job = await self.read(job_id)
         if job.status not in allowed:
-            raise ConflictError(
-                f"Job {job_id} is {job.status}; it cannot become {status}.",
-                detail={"job_id": job_id, "status": str(job.status)},
-            )
+            raise refuse_change(job_id, job.status, status)
         running = self._running.get(job_id)
         if running is None or not running.is_held:
             await change_job_elsewhere(self.runtime.storage, job_id, status)
             await self._notify()
             return
-        running.request(status)
-        if status is JobStatus.CANCELLED:
-            await asyncio.wait({running.task}, timeout=CANCEL_SECONDS)
+        if running.outcome is None:
+            running.request(status)
+            if status is not JobStatus.CANCELLED:
+                return
+        await asyncio.wait({running.task}, timeout=CANCEL_SECONDS)
+        present = (await self.read(job_id)).status if running.task.done() else running.outcome or status
+        if present is not status:  # it ended at the same moment
+            raise refuse_change(job_id, present, status)
 
     async def _queue_again(self, job_id: int, allowed: Iterable[JobStatus], *, retry: bool) -> None:
         job = await self.read(job_id)
@@ -245,29 +236,22 @@ class JobQueue(AsyncResource):
                     f"The seeds of job {job_id} are not stored; continue it with the command that made it.",
                     detail={"job_id": job_id},
                 )
+            if retry and not (await jobs.count_records(session, job_id))[RecordStatus.FAILED]:
+                raise _refuse_retry(job_id)  # they were deleted in this very moment
             await jobs.update_job(
-                session, job_id, status=JobStatus.QUEUED, error=None, completed_at=None, options=options
+                session,
+                job_id,
+                status=JobStatus.QUEUED,
+                error=None,
+                completed_at=None,
+                options=options,
+                deaths=None,
             )
         await self._start_now()
         await self._notify()
 
     async def _requeue_interrupted(self) -> None:
-        """Queue the service's jobs that were running when their process ended.
-
-        They are older than the waiting ones, so they are continued first. A job that a process still holds
-        is left to it.
-        """
-        storage = self.runtime.storage
-        async with storage.reading() as session:
-            found = await jobs.list_jobs(session, limit=None, statuses=[JobStatus.RUNNING])
-        for job in found:
-            if (job.options or {}).get("origin") != ORIGIN or job.id in self._running:
-                continue
-            with suppress(ConflictError):
-                async with lock_job(storage, job.id), storage.session() as session:
-                    if (await jobs.get_job(session, job.id)).status is JobStatus.RUNNING:
-                        await jobs.update_job(session, job.id, status=JobStatus.QUEUED)
-                        logger.info("Job %d was interrupted and is continued", job.id)
+        await requeue_interrupted(self.runtime.storage, ORIGIN, self._running)
 
     async def _dispatch(self) -> None:
         """Start queued jobs whenever one more may run."""
@@ -284,6 +268,22 @@ class JobQueue(AsyncResource):
             except StorageError as error:
                 logger.error("The queue waits for its database: %s", error.message)
                 await wait_unless_closing(self._closing, STORAGE_RETRY_SECONDS)
+            except Exception:
+                logger.exception("The queue goes on after an unexpected error")
+                await wait_unless_closing(self._closing, STORAGE_RETRY_SECONDS)
+
+    def _start_dispatcher(self, _ended: asyncio.Task[None] | None = None) -> None:
+        """Start to look for queued jobs, and again whenever other code has cancelled that task."""
+        if not self._closing.is_set():
+            self._dispatcher = asyncio.create_task(self._dispatch(), name="penstock jobs")
+            self._dispatcher.add_done_callback(self._start_dispatcher)
+
+    def _on_result(self, pipeline: str, result: ExecutionResult) -> None:
+        """Pass a record's result on; counting it must not fail the job."""
+        try:
+            self._observe(pipeline, result)
+        except Exception:
+            logger.exception("A result could not be counted")
 
     async def _start_now(self) -> None:
         """Start a job that has just been queued, if one more may run; otherwise it waits."""
@@ -327,6 +327,10 @@ class JobQueue(AsyncResource):
         """Wake everyone in ``wait_for_change``."""
         async with self._changed:
             self._changed.notify_all()
+
+
+def _refuse_retry(job_id: int) -> ConflictError:
+    return ConflictError(f"Job {job_id} has no failed record to make again.", detail={"job_id": job_id})
 
 
 def _refuse_missing_input(pipeline: Pipeline, first: list[dict[str, Any]]) -> None:

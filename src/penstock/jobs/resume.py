@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from penstock.entities import JobStatus, RecordId, RecordStatus
+from penstock.errors import DamagedRecordError, StorageError
 from penstock.jobs.failures import is_refusal
 from penstock.jobs.options import JobOptions
 from penstock.jobs.progress import Progress, StepCount
@@ -16,6 +18,8 @@ from penstock.storage.database import Storage
 from penstock.storage.entities import Job, Record
 from penstock.storage.filters import RecordFilter
 from penstock.workflow import Pipeline
+
+logger = logging.getLogger("penstock.jobs")
 
 
 async def resume_job(
@@ -48,26 +52,36 @@ async def resume_job(
 
 async def save_outcome(runtime: Runtime, job: Job, runner: JobRunner, status: JobStatus, now: float) -> None:
     """Save how a job has ended; ``now`` is in seconds since the epoch. Raises StorageError."""
-    runtime.writer.update_job(
-        job.id,
-        status=status,
-        error=runner.error,
-        completed_at=now if status.ended else None,
+    fields = {
+        "status": status,
+        "error": runner.error,
+        "completed_at": now if status.ended else None,
         **runner.job_fields(),
-    )
-    await runtime.writer.flush()
+    }
+    runtime.writer.update_job(job.id, **fields)
+    try:
+        await runtime.writer.flush()
+    except StorageError:  # once more, since what failed may have been another's part of the group
+        async with runtime.storage.session() as session:
+            await jobs.update_job(session, job.id, **fields)
 
 
 async def _load_existing(
     storage: Storage, job_id: int, on_existing: Callable[[Record], None]
 ) -> set[RecordId]:
     """The identities of a job's records, each of which is passed to ``on_existing``."""
-    finished: set[RecordId] = set()
-    async for record in records.stream_records(storage, RecordFilter(job_id=job_id), order="identity"):
+    async with storage.reading() as session:
+        finished = {item.identity async for item in records.finished_items(session, job_id)}
+    async for record in records.stream_records(
+        storage, RecordFilter(job_id=job_id), order="identity", on_damage=_log_damage
+    ):
         if record.identity is not None:
-            finished.add(record.identity)
             on_existing(record)
     return finished
+
+
+def _log_damage(damage: DamagedRecordError) -> None:
+    logger.error("%s", damage.message)
 
 
 async def _load_failed(
@@ -80,7 +94,9 @@ async def _load_failed(
     finished: set[RecordId] = set()
     retries: dict[RecordId, Retry] = {}
     unsplit: dict[RecordId, int] = {}
-    async for record in records.stream_records(storage, RecordFilter(job_id=job_id), order="identity"):
+    async for record in records.stream_records(
+        storage, RecordFilter(job_id=job_id), order="identity", on_damage=_log_damage
+    ):
         if record.identity is None:
             continue
         failed = record.status is RecordStatus.FAILED

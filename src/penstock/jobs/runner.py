@@ -8,18 +8,26 @@ from collections.abc import Iterable
 from typing import Any
 
 from penstock import llm
-from penstock.entities import ExecutionResult, JobStatus, RecordStatus
+from penstock.entities import ExecutionResult, JobStatus
 from penstock.errors import JournalMissError, PipelineError
 from penstock.jobs.breaker import CircuitBreaker
 from penstock.jobs.budget import Budget
-from penstock.jobs.failures import describe_error, find_setup_error
+from penstock.jobs.failures import find_setup_error
+from penstock.jobs.foreign_errors import (
+    clear_cancellation,
+    concerns_the_run,
+    find_reason,
+    to_failed_result,
+)
+from penstock.jobs.new_record import to_new_record
 from penstock.jobs.options import JobOptions
 from penstock.jobs.runtime import Runtime
 from penstock.jobs.work_items import EarlierWork, WorkItem, WorkItems
+from penstock.lifecycle import background_task
 from penstock.seeds import Seed, UnusableSeed
-from penstock.serialization import to_json_bytes
 from penstock.settings import MOST_IN_FLIGHT
 from penstock.storage.entities import Job, NewRecord
+from penstock.storage.writer import wait_until_settled
 from penstock.workflow import Pipeline
 
 _UPDATE_SECONDS = 0.1
@@ -68,6 +76,14 @@ class JobRunner:
         self._workers: list[asyncio.Task[None]] = []
         self._cancelled = False
         self._aborted = False
+        self._abort_reason: PipelineError | None = None
+        self._owner: asyncio.Task[Any] | None = None
+        """The task of ``process``."""
+        self._reached_end = False
+        """Whether a worker found that there are no more records to make."""
+        self._begun = 0
+        self._accounted = 0
+        """How many of the records that were begun have come to an outcome."""
         self._journal_misses = 0
         self._updated_at = 0.0
 
@@ -75,18 +91,23 @@ class JobRunner:
         """Make every record that is still to be made, and return the status that the job ends with.
 
         Raises StorageError when the database cannot be written: acknowledged records are in it, and the job
-        can continue from there.
+        can continue from there. Raises the error of ``abort``.
         """
         self._items = WorkItems(self._pipeline, seeds, self._options, self._earlier, self._runtime.journal)
-        dropping = asyncio.create_task(self._drop_deferred())
-        try:
-            with llm.use_client(self._runtime.client):
-                async with asyncio.TaskGroup() as group:
-                    await self._start_workers(group)
-        except* PipelineError as errors:
-            raise errors.exceptions[0] from None
-        finally:
-            dropping.cancel()
+        self._owner = asyncio.current_task()
+        reason: BaseException | None = None
+        async with background_task(self._drop_deferred(), "end of waiting records", self.abort):
+            try:
+                with llm.use_client(self._runtime.client):
+                    async with asyncio.TaskGroup() as group:
+                        await self._start_workers(group)
+            except BaseExceptionGroup as errors:
+                reason = find_reason(errors)
+        if reason := reason or self._abort_reason:
+            raise reason
+        if self._may_begin and (not self._reached_end or self._begun != self._accounted):
+            self.status = JobStatus.PAUSED
+            self.error = "Other code has cancelled tasks of this job, and records are missing; continue it."
         if self._may_begin and self._journal_misses:
             self.status = JobStatus.PAUSED
             self.error = (
@@ -123,6 +144,11 @@ class JobRunner:
         """The fields of the job's row as they are now."""
         return self.progress.to_job_fields(self.budget.seconds, completed=self.status is JobStatus.COMPLETED)
 
+    def abort(self, error: PipelineError) -> None:
+        """End at once because of ``error``, which ``process`` raises."""
+        self._abort_reason = self._abort_reason or error
+        self.cancel(JobStatus.PAUSED, error.message)
+
     @property
     def _may_begin(self) -> bool:
         """Whether more records may begin."""
@@ -133,7 +159,7 @@ class JobRunner:
 
         Without model calls, many records at once gain nothing, unless the user asked for them.
         """
-        first = group.create_task(self._work())
+        first = group.create_task(self._work(0))
         self._workers.append(first)
         slots = self._options.concurrency
         if slots is None:
@@ -150,7 +176,7 @@ class JobRunner:
                 await asyncio.sleep(0)  # they begin, and end at once when nothing is left to do
             if not self._may_begin or any(worker.done() for worker in self._workers[-_WORKERS_AT_ONCE:]):
                 break
-            self._workers.append(group.create_task(self._work()))
+            self._workers.append(group.create_task(self._work(len(self._workers))))
 
     async def _drop_deferred(self) -> None:
         """After a stop, wait until no record is left that does more than wait for its provider."""
@@ -161,6 +187,7 @@ class JobRunner:
             waiting = self._runtime.client.waiting()
             only_waits = not waiting.sent and 0 < waiting.calls >= self.progress.in_flight
             checks = checks + 1 if only_waits else 0
+        self._aborted = True
         for task in self._workers:
             task.cancel()
 
@@ -170,24 +197,48 @@ class JobRunner:
         limits = [model["limit"] for model in self._runtime.client.concurrency().values()]
         return min(max(limits, default=highest) + 1, highest)
 
-    async def _work(self) -> None:
+    async def _work(self, worker: int) -> None:
         """Make one record after another. A slot is held while a record is made, not while it is saved."""
         while True:
-            async with self._slots:
-                if (item := await self._next_item()) is None:
-                    return
-                try:
-                    result = item.failure
-                    if result is None:
-                        result = await self._pipeline.run_child(item.child, item.context)
-                except BaseException:
-                    self._aborted = True  # set before the slot is free, so that no other record begins
+            try:
+                async with self._slots:
+                    if (item := await self._next_item(worker)) is None:
+                        return
+                    result = await self._make(item, worker)
+                await self._save(item, result)
+            except asyncio.CancelledError:
+                if self._is_ending:
                     raise
-                finally:
-                    self.progress.in_flight -= 1
-            await self._save(item, result)
+                clear_cancellation()
 
-    async def _next_item(self) -> WorkItem | None:
+    async def _make(self, item: WorkItem, worker: int) -> ExecutionResult:
+        """Make one record. What its blocks let through fails it; the end of the job does not."""
+        in_flight = self._options.in_flight
+        try:
+            if item.failure is not None:
+                return item.failure
+            if in_flight is not None:
+                in_flight.follow(worker, item.identity, item.context)
+            return await self._pipeline.run_child(item.child, item.context)
+        except BaseException as error:
+            is_ours = isinstance(error, asyncio.CancelledError) and self._is_ending
+            if is_ours or concerns_the_run(error):
+                self._aborted = True  # set before the slot is free, so that no other record begins
+                raise
+            clear_cancellation()
+            return to_failed_result(item, error)
+        finally:
+            self.progress.in_flight -= 1
+            if in_flight is not None:
+                in_flight.clear(worker)
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether a cancellation of a worker comes from here, rather than from a block."""
+        is_owner_cancelled = self._owner is not None and self._owner.cancelling() > 0
+        return self._cancelled or self._aborted or is_owner_cancelled
+
+    async def _next_item(self, worker: int) -> WorkItem | None:
         """The next record, once the budget admits one; None when no more may begin."""
         items = self._items
         while self._may_begin:
@@ -200,11 +251,31 @@ class JobRunner:
             elif items.ready:
                 self.budget.begin()
                 self.progress.in_flight += 1
+                self._begun += 1
                 return items.ready.popleft()
             # While a multiplier works, other records may begin: the budget is asked again afterwards.
-            elif not await items.prepare_next():
+            elif not await self._prepare_next(worker):
+                self._reached_end = True
                 return None
         return None
+
+    async def _prepare_next(self, worker: int) -> bool:
+        in_flight = self._options.in_flight if self._pipeline.is_multiplier else None
+        try:
+            if in_flight is not None:
+                in_flight.enter_multiplier(worker)
+            return await self._items.prepare_next()
+        except BaseException as error:
+            is_ours = isinstance(error, asyncio.CancelledError) and self._is_ending
+            if not is_ours:
+                self._begun += 1  # a seed that never comes to an outcome
+            if is_ours or isinstance(error, Exception | KeyboardInterrupt):
+                raise
+            clear_cancellation()
+            return True
+        finally:
+            if in_flight is not None:
+                in_flight.clear(worker)
 
     async def _save(self, item: WorkItem, result: ExecutionResult) -> None:
         """Save a record and return when it is on disk; then decide whether the job continues."""
@@ -212,6 +283,7 @@ class JobRunner:
         if result.error is not None and isinstance(result.error.__cause__, JournalMissError):
             # This says nothing about the record, which can still be made without replay.
             self._journal_misses += 1
+            self._accounted += 1
             self._record_finished.set()
         elif cause := find_setup_error(result.error):
             # This says nothing about the record either: it would stop every one.
@@ -219,42 +291,41 @@ class JobRunner:
             self.stop(JobStatus.PAUSED, f"{cause.message.rstrip('.')}.")
             return
         else:
-            record = self._to_record(item, result)
-            try:
-                await self._runtime.writer.save_record(record)
-            except asyncio.CancelledError:
-                self._count(item, record, result)  # the writer saves it nevertheless
-                raise
-            self._count(item, record, result)
+            result, is_cancelled = await self._write(item, result)
+            if is_cancelled:
+                if self._is_ending:
+                    raise asyncio.CancelledError
+                clear_cancellation()
             if exceeded is not None:
                 self.stop(JobStatus.STOPPED, f"Constraint exceeded: {exceeded}")
             self._update_row()
         if reason := self._breaker.observe(result, any_accepted=self.progress.generated > 0):
             self.stop(JobStatus.STOPPED, reason)
 
+    async def _write(self, item: WorkItem, result: ExecutionResult) -> tuple[ExecutionResult, bool]:
+        """Save a record, and count it when it is on disk; the result as it was saved.
+
+        A record that cannot be stored is saved as a failed one. A cancellation of this task, which is the
+        second value, waits for the outcome: what is counted is what the database has accepted.
+        """
+        try:
+            record = to_new_record(self._job, self._pipeline, item, result)
+            is_cancelled = await wait_until_settled(self._runtime.writer.add_record(record))
+        except Exception as error:
+            if concerns_the_run(error):
+                raise
+            result = to_failed_result(item, error, result.usage)
+            record = to_new_record(self._job, self._pipeline, item, result)
+            is_cancelled = await wait_until_settled(self._runtime.writer.add_record(record))
+        self._count(item, record, result)
+        return result, is_cancelled
+
     def _count(self, item: WorkItem, record: NewRecord, result: ExecutionResult) -> None:
+        self._accounted += 1
         self.progress.count_record(result, item.share, retried=item.retried)
         self._record_finished.set()
         if self._options.on_new_record is not None:
             self._options.on_new_record(record, result)
-
-    def _to_record(self, item: WorkItem, result: ExecutionResult) -> NewRecord:
-        error = result.error
-        output = result.result.get("pipeline_output", "")
-        return NewRecord(
-            job_id=self._job.id,
-            pipeline_id=self._job.pipeline_id,
-            pipeline_version=self._job.pipeline_version or 1,
-            identity=item.identity,
-            output=output if isinstance(output, str) else to_json_bytes(output).decode(),  # contract D2
-            metadata=item.metadata,
-            status=RecordStatus.PENDING if error is None else RecordStatus.FAILED,
-            error=None if error is None else describe_error(error, item.context.round),
-            trace=result.trace,
-            usage=result.usage,
-            attempts=result.attempts,
-            consumed=self._pipeline.find_consumed(item.metadata) if item.identity.child else (),
-        )
 
     def _update_row(self) -> None:
         now = time.monotonic()

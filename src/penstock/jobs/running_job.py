@@ -11,6 +11,8 @@ from dataclasses import replace
 
 from penstock.entities import Constraints, ExecutionResult, JobStatus
 from penstock.errors import ConflictError, NotFoundError, PipelineError, StorageError
+from penstock.jobs.foreign_errors import clear_cancellation
+from penstock.jobs.in_flight import InFlight, open_in_flight
 from penstock.jobs.job_holder import hold_job
 from penstock.jobs.options import JobOptions
 from penstock.jobs.progress import Progress
@@ -59,6 +61,8 @@ class RunningJob:
         self._runtime = runtime
         self._job = job
         self._closing = closing
+        self.outcome: JobStatus | None = None
+        """The status with which the job ends, as soon as that is certain."""
         self._on_change = on_change
         self._on_result = on_result
 
@@ -89,6 +93,11 @@ class RunningJob:
         else:
             self.runner.stop(status)
 
+    def abort(self, error: PipelineError) -> None:
+        """Drop the records in flight because of ``error``; if it is the database's, the job waits for it."""
+        if self.runner is not None:
+            self.runner.abort(error)
+
     def interrupt(self) -> None:
         """End at once and leave the job for the next process."""
         if self.runner is not None:
@@ -98,7 +107,7 @@ class RunningJob:
         """Run the job to its end, and save how it ended in its row, errors included."""
         try:
             async with hold_job(self._runtime.storage, self.job_id, "penstock serve") as held:
-                held.follow_requests(self.request)
+                held.follow_requests(self.request, self.abort)
                 while not await self._try_to_run():
                     await wait_unless_closing(self._closing, STORAGE_RETRY_SECONDS)
         except ConflictError:  # another process works on it
@@ -111,23 +120,28 @@ class RunningJob:
             await wait_unless_closing(self._closing, STORAGE_RETRY_SECONDS)
         except PipelineError as error:
             await self._save_failure(error.message)
-        except Exception:
+        except asyncio.CancelledError:  # by code of others: the queue never cancels this task
+            clear_cancellation()
+            if not self._closing.is_set():
+                await self._save_failure("Other code has cancelled the job; resume it to continue.")
+        except BaseException:
             logger.exception("Job %d failed unexpectedly", self.job_id)
             await self._save_failure("Unexpected error; the service's log has the details.")
 
     async def _try_to_run(self) -> bool:
         """Run the job; False when the database failed (a full disk, a lock) and it must be tried again."""
         try:
-            if (prepared := await self._prepare()) is not None:
-                await self._process(*prepared)
+            with open_in_flight(self._runtime.storage, self.job_id) as in_flight:
+                if (prepared := await self._prepare(in_flight)) is not None:
+                    await self._process(*prepared)
         except StorageError as error:
             logger.error("Job %d waits for its database: %s", self.job_id, error.message)
-            self.storage_error, self.runner = error.message, None
+            self.storage_error, self.runner, self.outcome = error.message, None, None
             await self._on_change()
             return self._closing.is_set()
         return True
 
-    async def _prepare(self) -> tuple[JobRunner, SeedSource] | None:
+    async def _prepare(self, in_flight: InFlight | None) -> tuple[JobRunner, SeedSource] | None:
         """Mark the job as running, and build its runner; None if it was cancelled or paused meanwhile."""
         async with self._runtime.storage.session() as session:
             job = await jobs.get_job(session, self.job_id)
@@ -152,6 +166,7 @@ class RunningJob:
             mode=JournalMode.FRESH if chosen.get("fresh") else JournalMode.NORMAL,
             retry_failed=bool(chosen.get("retry")),
             constraints=Constraints.read(newest.definition.get("constraints")),
+            in_flight=in_flight,
             on_new_record=lambda _, result: self._on_result(pipeline.name, result),
         )
         return await resume_job(self._runtime, self._job, pipeline, options, total=source.total), source
@@ -164,7 +179,7 @@ class RunningJob:
             runner.cancel(JobStatus.RUNNING)
         await self._on_change()
         with seeds:
-            status = await runner.process(seeds)
+            status = self.outcome = await runner.process(seeds)
         if status is JobStatus.RUNNING:  # interrupted: the next process continues it
             self._runtime.writer.update_job(self.job_id, **runner.job_fields())
             await self._runtime.writer.flush()

@@ -17,6 +17,7 @@ from typing import Any
 
 from penstock import llm
 from penstock.entities import JobStatus, Usage
+from penstock.errors import PipelineError
 from penstock.file_names import path_key, show_path
 from penstock.jobs.job_holder import hold_job
 from penstock.jobs.options import JobOptions, RunOptions
@@ -34,6 +35,7 @@ from penstock.jobs.record_files import RecordFiles
 from penstock.jobs.resume import resume_job, save_outcome
 from penstock.jobs.runner import JobRunner
 from penstock.jobs.runtime import Runtime, open_runtime
+from penstock.lifecycle import background_task
 from penstock.seeds import SeedSource, open_seeds
 from penstock.seeds.model import split_seed
 from penstock.serialization import to_json
@@ -121,12 +123,14 @@ class Run:
         """Make the missing records. Raises StorageError; the same run can then be started again."""
         started = time.monotonic()
         self._runtime.writer.update_job(self.job.id, status=JobStatus.RUNNING, error=None, completed_at=None)
-        flusher = asyncio.create_task(self._flush_regularly())
         status = JobStatus.PAUSED
         try:
-            status = await self._runner.process(self._seeds.entries())
+            async with background_task(self._flush_regularly(), "output file", self._runner.abort):
+                status = await self._runner.process(self._seeds.entries())
+        except PipelineError as error:
+            self._runner.error = error.message
+            raise
         finally:
-            flusher.cancel()
             await self.client.close()  # idle connections could hold the descriptors that the files need
             try:
                 if self._files is not None:
@@ -142,6 +146,10 @@ class Run:
     def cancel(self) -> None:
         """End at once; the run can be continued later, and finished model calls are kept."""
         self._runner.cancel(JobStatus.PAUSED)
+
+    def abort(self, error: PipelineError) -> None:
+        """End at once because of ``error``, which ``process`` raises."""
+        self._runner.abort(error)
 
     def follow_request(self, status: JobStatus) -> None:
         """End as another process has asked: ``paused`` or ``cancelled``."""
@@ -173,6 +181,9 @@ class Run:
 
     def _advise(self) -> str | None:
         advice = []
+        if unreadable := self.client.unreadable_entries:
+            calls = "A call" if unreadable == 1 else f"{unreadable} calls"
+            advice.append(f"{calls} in the journal could not be read and had to be made anew.")
         if self._runner.setup_failed:
             advice.append("Put this right, then start the same run again: it continues.")
         if failed := self.progress.failed:
@@ -241,7 +252,7 @@ async def open_run(
                     _files=files,
                     _runtime=runtime,
                 )
-                held.follow_requests(prepared.follow_request)
+                held.follow_requests(prepared.follow_request, prepared.abort)
                 yield prepared
             finally:
                 if files is not None:

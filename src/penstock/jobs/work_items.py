@@ -11,7 +11,13 @@ from typing import Any
 
 from penstock import llm
 from penstock.entities import ExecutionResult, RecordId, Usage
-from penstock.errors import BadInputError, BlockExecutionError, PipelineError, ValidationError
+from penstock.errors import (
+    BadInputError,
+    BlockExecutionError,
+    PipelineError,
+    SerializationError,
+    ValidationError,
+)
 from penstock.jobs.options import JobOptions
 from penstock.jobs.progress import Progress
 from penstock.seeds import Seed, UnusableSeed
@@ -139,7 +145,7 @@ class WorkItems:
             if unusable is not None:
                 raise unusable
             children = await self._pipeline.expand(metadata, context)
-        except (BadInputError, BlockExecutionError, ValidationError) as error:
+        except (BadInputError, BlockExecutionError, ValidationError, SerializationError) as error:
             if not self._is_within_limit():
                 return
             if not self._is_to_be_made(identity):

@@ -58,6 +58,8 @@ class CallContext:
     """Why answers were no whole answers, of calls that do not allow it; the step is then healed, or fails."""
     on_call: Callable[[], None] | None = None
     """Called before each model call, also before one that the journal answers."""
+    on_answer: Callable[[], None] | None = None
+    """Called after each model call, also after one that failed."""
 
 
 _context: ContextVar[CallContext | None] = ContextVar("penstock_call_context", default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -23,6 +24,8 @@ from penstock.llm.providers import Route, require_key, resolve
 from penstock.llm.transports.base import Timeouts
 from penstock.settings import Settings, get_settings
 
+logger = logging.getLogger("penstock.llm")
+
 Messages = Sequence[Mapping[str, Any]]
 
 
@@ -38,6 +41,8 @@ class Client(AsyncResource):
         self._in_flight: dict[tuple[bytes, int], list[asyncio.Future[Completion | None]]] = {}
         """Journal key and journal -> the identical calls that wait for the one that is in flight."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.unreadable_entries = 0
+        """Entries of the journal that could not be read, so that their calls were made anew."""
 
     async def open(self) -> Self:
         """Nothing to open: the first call connects."""
@@ -93,8 +98,14 @@ class Client(AsyncResource):
         allow_incomplete: bool = False,
     ) -> Completion:
         """The model's answer to ``messages``; see ``penstock.llm.complete``."""
-        completion = await self._complete(messages, model, temperature, max_tokens, schema, allow_incomplete)
         context = current_call_context()
+        try:
+            completion = await self._complete(
+                messages, model, temperature, max_tokens, schema, allow_incomplete
+            )
+        finally:
+            if context is not None and context.on_answer is not None:
+                context.on_answer()
         if context is not None and not allow_incomplete and (problem := completion.problem):
             context.problems.append(problem)
         return completion
@@ -153,9 +164,9 @@ class Client(AsyncResource):
     ) -> Completion:
         """The answer that the journal has, or else a new one, which is saved."""
         if context.mode is not JournalMode.FRESH and (saved := await journal.find(key)) is not None:
-            completion = decode_completion(saved)
-            if call.accepts(completion) or context.mode is JournalMode.REPLAY:
-                return call.from_journal(context, completion)
+            found = self._read_entry(saved, call)
+            if found is not None and (call.accepts(found) or context.mode is JournalMode.REPLAY):
+                return call.from_journal(context, found)
         if context.mode is JournalMode.REPLAY:
             raise JournalMissError(
                 f"The journal has no answer of {call.endpoint.label} for this call; run without replay.",
@@ -165,6 +176,15 @@ class Client(AsyncResource):
         if call.accepts(completion):
             await journal.save(key, encode_completion(completion, call.seconds))
         return completion
+
+    def _read_entry(self, saved: bytes, call: Call) -> Completion | None:
+        """The completion in an entry of the journal; None for a damaged one, which is asked anew."""
+        try:
+            return decode_completion(saved)
+        except (ValueError, RecursionError) as error:
+            self.unreadable_entries += 1
+            logger.warning("A journal entry of %s cannot be read: %s", call.endpoint.label, error)
+            return None
 
     def _get_endpoint(self, model: str | None) -> ModelEndpoint:
         """The endpoint of ``model``, made when it is first asked in this event loop."""

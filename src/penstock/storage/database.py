@@ -19,6 +19,7 @@ from penstock.storage import schema
 from penstock.storage.database_url import MEMORY, find_location
 from penstock.storage.postgres_url import PostgresAddress
 from penstock.storage.session import Session, Sessions
+from penstock.storage.sqlite_file import Mode, SqliteFile
 
 __all__ = ["LOCK_SECONDS", "Session", "Storage"]
 
@@ -46,10 +47,19 @@ class Storage(AsyncResource):
     Every error of the database is raised as a StorageError.
     """
 
-    def __init__(self, where: str | Path | None = None, *, lock_seconds: float = LOCK_SECONDS) -> None:
+    def __init__(
+        self,
+        where: str | Path | None = None,
+        *,
+        lock_seconds: float = LOCK_SECONDS,
+        reads_only: bool = False,
+    ) -> None:
+        """``reads_only``: nothing is to be changed, so the file need not be writable."""
         self._location = find_location(where)
         self.lock_seconds = lock_seconds
+        self.reads_only = reads_only
         self._sessions: Sessions | None = None
+        self._file: SqliteFile | None = None
 
     @property
     def path(self) -> Path | None:
@@ -83,15 +93,42 @@ class Storage(AsyncResource):
         """Connect, and make or upgrade the tables; raises StorageError."""
         if self._sessions is not None:
             return self
+        try:
+            await self._open("rwc")
+        except StorageError as error:
+            if not self.reads_only or self.path is None or not self.path.exists():
+                raise
+            await self._open_for_reading(error)
+        return self
+
+    async def _open(self, mode: Mode) -> None:
         if self.path is not None:
-            _make_folder(self.path)
+            if mode == "rwc":
+                _make_folder(self.path)
+            self._file = SqliteFile(self.path, mode)
         self._sessions = await self._connect()
         try:
             await self._prepare()
         except BaseException:
             await self.aclose()
             raise
-        return self
+
+    async def _open_for_reading(self, error: StorageError) -> None:
+        """Open a file that cannot be written; raises ``error`` when it cannot be read either."""
+        try:
+            await self._open("ro")
+        except StorageError as refused:
+            assert self.path is not None
+            if SqliteFile(self.path).has_unmerged_log():
+                raise StorageError(
+                    f"{self.name} can only be read together with {self.name}-wal, for which SQLite has to "
+                    "write beside them; copy both files to a folder that can be written.",
+                    detail=refused.detail,
+                ) from refused
+            try:
+                await self._open("immutable")
+            except StorageError:
+                raise error from None
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -103,7 +140,7 @@ class Storage(AsyncResource):
     async def session(self) -> AsyncIterator[Session]:
         """A transaction that may write; committed at the end, rolled back by an exception."""
         with self.translating():
-            async with self._open_sessions.begin(reading=False) as session:
+            async with self._open_sessions.begin(reading=self.reads_only) as session:
                 yield session
 
     @asynccontextmanager
@@ -113,11 +150,16 @@ class Storage(AsyncResource):
             async with self._open_sessions.begin(reading=True) as session:
                 yield session
 
-    def connect_sqlite(self) -> sqlite3.Connection:
+    def connect_sqlite(self, lock_seconds: float | None = None) -> sqlite3.Connection:
         """A connection of its own to the SQLite file, for a thread that writes; raises sqlite3.Error."""
         from penstock.storage import sqlite
 
-        return sqlite.connect(str(self.path), self.lock_seconds)
+        return sqlite.connect(self._open_file, self.lock_seconds if lock_seconds is None else lock_seconds)
+
+    def check_file(self) -> None:
+        """Raise DatabaseGoneError when the SQLite file is no longer the one that was opened."""
+        if self._file is not None:
+            self._file.check()
 
     @contextmanager
     def translating(self) -> Iterator[None]:
@@ -145,6 +187,12 @@ class Storage(AsyncResource):
             raise StorageError("The database is not open: use `async with Storage(...)`.")
         return self._sessions
 
+    @property
+    def _open_file(self) -> SqliteFile:
+        if self._file is None:
+            raise StorageError("The database is not open: use `async with Storage(...)`.")
+        return self._file
+
     async def _connect(self) -> Sessions:
         url = self._location.sqlite
         if url is None:
@@ -153,14 +201,22 @@ class Storage(AsyncResource):
             return await PostgresSessions.open(self.postgres, self.name)
         from penstock.storage.sqlite import SqliteSessions
 
-        return SqliteSessions(url, in_memory=self.in_memory, lock_seconds=self.lock_seconds)
+        return SqliteSessions(url, self._file, lock_seconds=self.lock_seconds)
 
     async def _prepare(self) -> None:
         async with self.reading() as session:
             found = await session.run_sync(schema.find_revision)
+        if self._file is not None:
+            self._file.remember()
+        if found != schema.HEAD and self._file is not None and not self._file.may_write:
+            raise StorageError(
+                f"{self.name} has the layout of an earlier version and cannot be written; open a copy of it.",
+                detail={"database": self.name, "revision": found},
+            )
         if found != schema.HEAD:
-            async with self.session() as session:
-                await session.run_sync(schema.make_or_upgrade, self.name)
+            with self.translating():
+                async with self._open_sessions.begin(reading=False) as session:
+                    await session.run_sync(schema.make_or_upgrade, self.name)
 
 
 def _make_folder(path: Path) -> None:

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from penstock.entities import JobStatus, RecordId, RecordStatus, Usage
+from penstock.errors import DamagedRecordError
 from penstock.storage.tables import to_iso8601
-from penstock.storage.trace_codec import unpack_changes, unpack_state, unpack_trace
+from penstock.storage.trace_codec import unpack_changes, unpack_trace
 
 
 def _without(metadata: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -77,6 +78,8 @@ class Job:
     """The process that works on it, or that did when it was killed."""
     requested: str | None = None
     """The status that another process has asked the holder for."""
+    deaths: Any = None
+    """The records, as texts, that were in a block when the process of the job last died."""
 
     def to_dict(self) -> dict[str, Any]:
         """The job as the API shows it (contract A171)."""
@@ -149,11 +152,27 @@ class Record:
     """Fields of ``metadata`` that a multiplier took apart."""
     packed_trace: str | None = field(default=None, repr=False)
     packed_state: str | None = field(default=None, repr=False)
+    damage: DamagedRecordError | None = field(default=None, repr=False, compare=False)
+    """Why the row cannot be read; the other fields are then empty."""
+    _changes: tuple[dict[str, Any], list[str]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+    """The last state as ``unpack_changes`` reads it, once it was needed."""
+
+    def check(self) -> None:
+        """Raise DamagedRecordError when the record, apart from its trace, cannot be read."""
+        self._read_changes()
 
     @property
     def trace(self) -> list[dict[str, Any]]:
-        """One entry a step, as the contract shows it; edits show in the last one's ``accumulated_state``."""
-        entries = unpack_trace(self.packed_trace, self.packed_state, self.metadata, self.consumed)
+        """One entry a step, as the contract shows it; edits show in the last one's ``accumulated_state``.
+
+        Empty when it is damaged.
+        """
+        try:
+            entries = unpack_trace(self.packed_trace, self.packed_state, self.metadata, self.consumed)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            return []
         if entries and self.edits:
             last = entries[-1].get("accumulated_state")
             entries[-1]["accumulated_state"] = {**(last if isinstance(last, dict) else {}), **self.edits}
@@ -162,7 +181,11 @@ class Record:
     @property
     def state(self) -> dict[str, Any]:
         """The last state, whole, edits included."""
-        return {**unpack_state(self.packed_state, self.own_metadata), **self.edits}
+        changed, removed = self._read_changes()
+        state = {**self.own_metadata, **changed}
+        for key in removed:
+            state.pop(key, None)
+        return {**state, **self.edits}
 
     @property
     def own_metadata(self) -> dict[str, Any]:
@@ -172,8 +195,35 @@ class Record:
     @property
     def accumulated_state(self) -> dict[str, Any]:
         """The last state without what is still the seed's, edits included (D8)."""
-        changed, _ = unpack_changes(self.packed_state)
+        changed, _ = self._read_changes()
         return {**changed, **self.edits}
+
+    def _read_changes(self) -> tuple[dict[str, Any], list[str]]:
+        if self.damage is not None:
+            raise self.damage
+        if self._changes is None:
+            try:
+                changes = unpack_changes(self.packed_state)
+                if not all(isinstance(key, str) for key in changes[1]):
+                    raise TypeError("a name is no text")
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise self._to_damage(error) from error
+            object.__setattr__(self, "_changes", changes)
+        assert self._changes is not None
+        return self._changes
+
+    def _to_damage(self, error: Exception) -> DamagedRecordError:
+        where = f" of job {self.job_id}" if self.job_id is not None else ""
+        place = f" ({self.identity})" if self.identity is not None else ""
+        return DamagedRecordError(
+            f"Record {self.id}{where}{place} is damaged in the database and was left out.",
+            detail={
+                "record_id": self.id,
+                "job_id": self.job_id,
+                "identity": None if self.identity is None else str(self.identity),
+                "error": f"malformed: {type(error).__name__}",
+            },
+        )
 
     def to_dict(self, *, trace: bool = True) -> dict[str, Any]:
         """The record as the API shows it (contract A187); with ``trace=False`` without its trace."""

@@ -51,10 +51,15 @@ def _make_conflict(job_id: int) -> ConflictError:
     return ConflictError(f"Job {job_id} is already running in another process.", detail={"job_id": job_id})
 
 
+def find_lock_folder(database: Path) -> Path:
+    """The folder of what processes tell each other about jobs, by whichever path the database is opened."""
+    real = database.resolve()
+    return real.with_name(f"{real.name}.claims")
+
+
 @asynccontextmanager
 async def _lock_file(database: Path, job_id: int) -> AsyncIterator[None]:
-    real = database.resolve()  # one lock, by whichever path the database is opened
-    path = real.with_name(f"{real.name}.claims") / f"job-{job_id}.lock"
+    path = find_lock_folder(database) / f"job-{job_id}.lock"
     # Two locks on the same file exclude each other within one process, too.
     lock = FileLock(path, thread_local=False)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, case, func, insert, or_, select, update
+from sqlalchemy import Row, case, cast, func, insert, or_, select, update
 
 from penstock.entities import JobStatus, RecordStatus, Usage
 from penstock.errors import NotFoundError
@@ -14,11 +14,11 @@ from penstock.serialization import from_json, to_json
 from penstock.storage.entities import Job
 from penstock.storage.pipelines import get_pipeline
 from penstock.storage.session import Session
-from penstock.storage.tables import jobs, records, to_datetime
+from penstock.storage.tables import Float, jobs, records, to_datetime
 from penstock.storage.text_escapes import escape_text, unescape_text
 
 _FIXED = {"id", "pipeline_id", "created_at"}
-_JSON = {"usage", "source", "options"}
+_JSON = {"usage", "source", "options", "deaths"}
 _TIMES = {"started_at", "completed_at"}
 UPDATABLE = frozenset(column.name for column in jobs.columns) - _FIXED
 """The fields that ``update_job`` knows; others are ignored (contract A218)."""
@@ -141,8 +141,16 @@ async def count_records(session: Session, job_id: int | None = None) -> dict[Rec
         query = query.where(records.c.job_id == job_id)
     counts = dict.fromkeys(RecordStatus, 0)
     for status, count in await session.fetch_all(query):
-        counts[RecordStatus(status)] = count
+        counts[read_status(status)] += count
     return counts
+
+
+def read_status(status: str) -> RecordStatus:
+    """The status in a record's row; that of a damaged row counts as failed."""
+    try:
+        return RecordStatus(status)
+    except ValueError:
+        return RecordStatus.FAILED
 
 
 async def usage_of_job(session: Session, job_id: int) -> Usage:
@@ -152,11 +160,17 @@ async def usage_of_job(session: Session, job_id: int) -> Usage:
     cached = case((table.cached_tokens > 0, table.cached_tokens), else_=0)
     unreported = func.sum(case((table.cached_tokens < 0, 1), else_=0))
     query = select(
-        func.coalesce(func.sum(table.input_tokens), 0),
-        func.coalesce(func.sum(table.output_tokens), 0),
-        func.coalesce(func.sum(cached), 0),
-        func.coalesce(func.sum(table.llm_calls), 0),
-        func.coalesce(func.sum(table.journal_hits), 0),
+        *(
+            # Rows of an earlier version may hold numbers whose sum is no integer of 64 bits.
+            func.coalesce(func.sum(cast(column, Float)), 0)
+            for column in (
+                table.input_tokens,
+                table.output_tokens,
+                cached,
+                table.llm_calls,
+                table.journal_hits,
+            )
+        ),
         func.coalesce(func.sum(table.cost), 0.0),
         func.coalesce(unknown, 0),
         func.min(table.usage_start),
@@ -164,7 +178,7 @@ async def usage_of_job(session: Session, job_id: int) -> Usage:
         func.coalesce(unreported, 0),
     ).where(table.job_id == job_id)
     [sums] = await session.fetch_all(query)
-    tokens = [int(value) for value in sums[:5]]  # PostgreSQL sums to numeric
+    tokens = [int(value) for value in sums[:5]]
     return Usage(
         input_tokens=tokens[0],
         output_tokens=tokens[1],
@@ -199,10 +213,20 @@ def to_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _to_job(row: Row[Any]) -> Job:
     values = row._asdict()
-    for name in _JSON:
-        values[name] = from_json(values[name])
-    values["status"] = JobStatus(values["status"])
     values["error"] = None if values["error"] is None else unescape_text(values["error"])
+    for name in _JSON:
+        try:
+            values[name] = from_json(values[name])
+        except ValueError:
+            values[name], values["error"] = None, _describe_damage(row, name)
+    try:
+        values["status"] = JobStatus(values["status"])
+    except ValueError:
+        values["status"], values["error"] = JobStatus.FAILED, _describe_damage(row, "status")
     for name in ("current_seed", "records_generated", "records_failed", "progress"):
         values[name] = values[name] or 0
     return Job(**values)
+
+
+def _describe_damage(row: Row[Any], name: str) -> str:
+    return f"The {name} of job {row.id} is damaged in the database; its records can be exported."

@@ -8,16 +8,22 @@ into one query.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, type_coerce
+from sqlalchemy.types import NullType
 
+from penstock.errors import StorageError
 from penstock.lifecycle import AsyncResource
+from penstock.storage.damaged_values import is_damage
 from penstock.storage.database import Storage
 from penstock.storage.session import Session
 from penstock.storage.tables import journal
 from penstock.storage.writer import Writer
+
+logger = logging.getLogger("penstock.storage")
 
 _HASHES = 4
 _BITS_PER_KEY = 16
@@ -96,6 +102,8 @@ class DurableJournal(AsyncResource):
         for task in (self._loader, self._reader):
             if task is not None:
                 await asyncio.wait([task])
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    logger.warning("The journal: %s", error)
 
     async def find(self, key: bytes) -> bytes | None:
         """The call that was saved under ``key``, or None; raises StorageError."""
@@ -135,23 +143,49 @@ class DurableJournal(AsyncResource):
             keys = list(self._waiting)[:_KEYS_PER_QUERY]
             answers = {key: self._waiting.pop(key) for key in keys}
             try:
-                async with self._storage.reading() as session:
-                    found = await _find_calls(session, keys)
+                found = await self._find_all(keys)
             except Exception as error:
-                for waiting in answers.values():
+                _fail(answers, error)
+            except BaseException:  # foreign code has cancelled this task: nobody may wait for it
+                stopped = StorageError("Reading the journal was stopped; start again to continue.")
+                _fail(answers, stopped)
+                _fail(self._waiting, stopped)
+                self._waiting.clear()
+                raise
+            else:
+                for key, waiting in answers.items():
                     for answer in waiting:
                         if not answer.done():
-                            answer.set_exception(error)
-                continue
-            for key, waiting in answers.items():
-                for answer in waiting:
-                    if not answer.done():
-                        answer.set_result(found.get(key))
+                            answer.set_result(found.get(key))
+
+    async def _find_all(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The calls with these keys; damaged places of the file cost only the calls that are there."""
+        try:
+            async with self._storage.reading() as session:
+                return await _find_calls(session, keys)
+        except StorageError as error:
+            if not is_damage(error):
+                raise
+        if len(keys) == 1:
+            return {keys[0]: _DAMAGED}
+        found: dict[bytes, bytes] = {}
+        for key in keys:
+            found |= await self._find_all([key])
+        return found
 
 
-_SELECT_CALLS = select(journal.c.key, journal.c.value).where(
-    journal.c.key.in_(bindparam("keys", expanding=True))
-)
+def _fail(waiting: Mapping[bytes, Iterable[asyncio.Future[bytes | None]]], error: Exception) -> None:
+    for answers in waiting.values():
+        for answer in answers:
+            if not answer.done():
+                answer.set_exception(error)
+
+
+_DAMAGED = b""
+"""In place of a value that the database cannot give: nobody can read it, so the call is made anew."""
+_RAW_VALUE = type_coerce(journal.c.value, NullType()).label("value")
+"""The value as the driver gives it: damaged ones need not be bytes."""
+_SELECT_CALLS = select(journal.c.key, _RAW_VALUE).where(journal.c.key.in_(bindparam("keys", expanding=True)))
 _SELECT_KEYS = (
     select(journal.c.key)
     .where(journal.c.key > bindparam("last"))
@@ -162,4 +196,4 @@ _SELECT_KEYS = (
 
 async def _find_calls(session: Session, keys: Iterable[bytes]) -> dict[bytes, bytes]:
     rows = await session.fetch_all(_SELECT_CALLS, {"keys": list(keys)})
-    return {row.key: row.value for row in rows}
+    return {row.key: row.value if isinstance(row.value, bytes) else _DAMAGED for row in rows}

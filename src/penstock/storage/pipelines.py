@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
 
-from penstock.errors import NotFoundError
+from penstock.errors import NotFoundError, StorageError
 from penstock.serialization import from_json, to_json
 from penstock.storage.entities import StoredPipeline
 from penstock.storage.session import Session
@@ -76,7 +76,7 @@ async def get_pipeline(session: Session, pipeline_id: int, version: int | None =
 
 
 async def list_pipelines(session: Session) -> list[StoredPipeline]:
-    """All pipelines, the newest first."""
+    """All pipelines, the newest first; a damaged one has an empty definition."""
     rows = await session.fetch_all(select(pipelines).order_by(pipelines.c.id.desc()))
     return [_to_pipeline(row) for row in rows]
 
@@ -150,22 +150,37 @@ def _to_pipeline(row: Row[Any]) -> StoredPipeline:
     return StoredPipeline(
         id=row.id,
         name=unescape_text(row.name),
-        definition=from_json(row.definition),
+        definition=_read_json(row.definition) or {},
         created_at=row.created_at,
         version=row.version,
-        validation_config=from_json(row.validation_config),
+        validation_config=_read_json(row.validation_config),
         updated_at=row.updated_at,
     )
 
 
 def _to_version(row: Row[Any]) -> StoredPipeline:
+    definition = _read_json(row.version_definition)
+    if definition is None:
+        raise StorageError(
+            f"Version {row.version_number} of pipeline {row.id} is damaged in the database; save it anew.",
+            detail={"pipeline_id": row.id, "version": row.version_number},
+        )
     return StoredPipeline(
         id=row.id,
         name=unescape_text(row.version_name),
-        definition=from_json(row.version_definition),
+        definition=definition,
         created_at=row.created_at,
         version=row.version_number,
-        validation_config=from_json(row.validation_config),
+        validation_config=_read_json(row.validation_config),
         updated_at=row.version_created_at,
         source=row.source,
     )
+
+
+def _read_json(text: str | None) -> dict[str, Any] | None:
+    """The object in a column; None when there is none, or it cannot be read."""
+    try:
+        value = from_json(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, inspect, text
 
 from penstock.storage.tables import metadata
 
-HEAD = "0003"
+HEAD = "0004"
 """The migration that ``tables`` stands for; a test compares it with ``migrations/``."""
 
 _UPGRADE_LOCK = 0x70656E73746F636B  # "penstock"

@@ -15,20 +15,26 @@ from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from penstock.errors import StorageError
+from penstock.storage.damaged_values import decode_damaged, is_decoding_error
 from penstock.storage.session import Session, Sessions
+from penstock.storage.sqlite_file import SqliteFile
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
-_PRAGMAS = (
+_PRAGMAS = ("PRAGMA foreign_keys=ON", "PRAGMA temp_store=MEMORY")
+_NEW_PRAGMAS = (
     "PRAGMA page_size=8192",  # a record fits on a page, and several do
+    "PRAGMA auto_vacuum=INCREMENTAL",  # space of deleted rows can be given back in steps
+)
+"""Of a database that is empty yet; in another one, the second would wait for whoever writes."""
+_WRITING_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # what was acknowledged survives a power cut, too
-    "PRAGMA foreign_keys=ON",
-    "PRAGMA temp_store=MEMORY",
 )
 _CONNECTIONS = 32
 """Most transactions on a file at a time; each has a connection, and a thread while it is at work."""
@@ -39,10 +45,12 @@ _WAIT_SECONDS = 30.0
 class SqliteSessions(Sessions):
     """Transactions on a SQLite file, or one after another on a database in memory."""
 
-    def __init__(self, url: URL, *, in_memory: bool, lock_seconds: float) -> None:
+    def __init__(self, url: URL, file: SqliteFile | None, *, lock_seconds: float) -> None:
+        """``file`` is the database's, None in memory."""
         self._name = str(url.database)
-        self._size = 1 if in_memory else _CONNECTIONS
-        self._engine = _create_engine(url, self._size, in_memory=in_memory, lock_seconds=lock_seconds)
+        self._file = file
+        self._size = 1 if file is None else _CONNECTIONS
+        self._engine = _create_engine(url, self._size, file, lock_seconds=lock_seconds)
         self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="penstock-sqlite")
         # A transaction gets its connection before it gets a thread: threads never wait for connections, whose
         # owners may be waiting for a thread.
@@ -53,7 +61,7 @@ class SqliteSessions(Sessions):
     async def begin(self, *, reading: bool) -> AsyncIterator[Session]:
         """A session; the database is only asked when the first statement comes."""
         await self._wait_for_connection()
-        session = _SqliteSession(self._engine, self._threads, reading=reading)
+        session = _SqliteSession(self._engine, self._threads, self._file, reading=reading)
         try:
             yield session
         except BaseException:
@@ -105,9 +113,12 @@ class SqliteSessions(Sessions):
 class _SqliteSession(Session):
     is_postgres = False
 
-    def __init__(self, engine: Engine, threads: ThreadPoolExecutor, *, reading: bool) -> None:
+    def __init__(
+        self, engine: Engine, threads: ThreadPoolExecutor, file: SqliteFile | None, *, reading: bool
+    ) -> None:
         self._engine = engine
         self._threads = threads
+        self._file = file
         self._reading = reading
         self._connection: Connection | None = None
         self._latest: Future[Any] | None = None
@@ -154,9 +165,31 @@ class _SqliteSession(Session):
                 raise StorageError("The session has ended.")
             if self._connection is None:
                 self._connection = self._begin()
-            return function(self._connection, *args, **kwargs)
+            try:
+                return function(self._connection, *args, **kwargs)
+            except OperationalError as error:
+                if not (self._reading and is_decoding_error(error)):
+                    raise
+                return self._run_decoding_damaged(function, self._connection, args, kwargs)
+
+    @staticmethod
+    def _run_decoding_damaged(
+        function: Callable[..., _Result],
+        connection: Connection,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> _Result:
+        """Call the function again; text that is no UTF-8 becomes ``DamagedText``, instead of an error."""
+        driver = _get_driver_connection(connection)
+        driver.text_factory = decode_damaged
+        try:
+            return function(connection, *args, **kwargs)
+        finally:
+            driver.text_factory = str
 
     def _begin(self) -> Connection:
+        if self._file is not None:
+            self._file.check()
         connection = self._engine.connect()
         try:
             connection.begin()
@@ -177,16 +210,23 @@ class _SqliteSession(Session):
         if connection is None:
             return
         try:
-            if commit:
+            if commit and not self._reading:  # to commit what was read fails in a damaged file
                 connection.commit()
+                if self._file is not None:
+                    self._file.check()
         finally:
             connection.close()  # rolls back what was not committed
 
 
-def connect(path: str, lock_seconds: float) -> sqlite3.Connection:
+def connect(file: SqliteFile, lock_seconds: float) -> sqlite3.Connection:
     """A connection set up like those of sessions, which any one thread at a time may use."""
-    connection: sqlite3.Connection = sqlite3.connect(path, **_get_arguments(lock_seconds))
-    _set_up(connection)
+    file.check()
+    connection: sqlite3.Connection = sqlite3.connect(file.uri, uri=True, **_get_arguments(lock_seconds))
+    try:
+        _set_up(connection, may_write=file.may_write)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -195,27 +235,29 @@ def _get_arguments(lock_seconds: float) -> dict[str, Any]:
     return {"timeout": lock_seconds, "isolation_level": None, "check_same_thread": False}
 
 
-def _create_engine(url: URL, size: int, *, in_memory: bool, lock_seconds: float) -> Engine:
-    arguments = _get_arguments(lock_seconds)
-    if in_memory:
-        engine = create_engine(url, poolclass=StaticPool, connect_args=arguments)
-    else:
-        # To open a connection costs more than any read: all stay open, and the one that was used last, whose
-        # cache is warm, is used next.
-        engine = create_engine(
-            url,
-            poolclass=QueuePool,
-            pool_size=size,
-            max_overflow=0,
-            pool_use_lifo=True,
-            connect_args=arguments,
-        )
-    event.listen(engine, "connect", lambda connection, _: _set_up(connection))
-    return engine
+def _create_engine(url: URL, size: int, file: SqliteFile | None, *, lock_seconds: float) -> Engine:
+    if file is None:
+        engine = create_engine(url, poolclass=StaticPool, connect_args=_get_arguments(lock_seconds))
+        event.listen(engine, "connect", lambda connection, _: _set_up(connection, may_write=True))
+        return engine
+    # To open a connection costs more than any read: all stay open, and the one that was used last, whose
+    # cache is warm, is used next.
+    return create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=size,
+        max_overflow=0,
+        pool_use_lifo=True,
+        creator=lambda: connect(file, lock_seconds),
+    )
 
 
-def _set_up(connection: sqlite3.Connection) -> None:
-    for pragma in _PRAGMAS:
+def _set_up(connection: sqlite3.Connection, *, may_write: bool) -> None:
+    pragmas = _PRAGMAS
+    if may_write:
+        [pages] = connection.execute("PRAGMA page_count").fetchone()
+        pragmas = (*(() if pages else _NEW_PRAGMAS), *_WRITING_PRAGMAS, *_PRAGMAS)
+    for pragma in pragmas:
         connection.execute(pragma)
 
 

@@ -27,6 +27,8 @@ from sqlalchemy.dialects.sqlite import REAL
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
+from penstock.storage.damaged_values import UNREADABLE_TIME
+
 
 def to_iso8601(time: datetime) -> str:
     """A time as ISO 8601 in UTC, always of the same length, so that texts sort as times do."""
@@ -70,8 +72,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         return to_iso8601(time) if time is not None and dialect.name == "sqlite" else time
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """The driver's value as a time in UTC."""
-        return to_datetime(value)
+        """The driver's value as a time in UTC; ``UNREADABLE_TIME`` for one that is damaged."""
+        try:
+            return to_datetime(value)
+        except (TypeError, ValueError, OverflowError, OSError):
+            return UNREADABLE_TIME
 
 
 BigInt = BigInteger().with_variant(Integer, "sqlite")
@@ -136,6 +141,7 @@ jobs = Table(
     Column("options", Text),
     Column("holder", Text),
     Column("requested", Text),
+    Column("deaths", Text),
     Index("ix_jobs_pipeline_id", "pipeline_id"),
     Index("ix_jobs_status", "status"),
     Index("ix_jobs_run_key", "run_key"),
@@ -144,6 +150,7 @@ jobs = Table(
 """``run_key`` identifies the run of a file; ``source`` (of seeds) and ``options`` are the runner's JSON.
 
 ``holder`` is the process that works on the job, ``requested`` the status that another process wants from it.
+``deaths`` names the records that were in a block when the process of the job last died.
 """
 
 records = Table(

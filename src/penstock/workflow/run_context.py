@@ -37,6 +37,8 @@ class RunContext:
     """Called when a step starts and when it has finished without an error."""
     on_call: Callable[[], None] | None = None
     """Called just before a model is asked."""
+    on_answer: Callable[[], None] | None = None
+    """Called when the model, or the journal, has answered."""
 
     def for_child(self, child: str, trace_id: str) -> RunContext:
         """The same for one child's execution, with a usage of its own."""
@@ -51,4 +53,5 @@ class RunContext:
             self.round,
             self.on_step,
             self.on_call,
+            self.on_answer,
         )

@@ -120,6 +120,7 @@ class StepRun:
             self._calls,
             problems=self._problems,
             on_call=context.on_call,
+            on_answer=context.on_answer,
         )
         with llm.use_call_context(call_context):
             try:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from penstock.entities import JobStatus, RecordId, RecordStatus, Usage
-from penstock.errors import StorageError
+from penstock.errors import SerializationError, StorageError
 from penstock.storage import jobs, pipelines
 from penstock.storage.database import Storage
 from penstock.storage.entities import NewRecord
@@ -247,12 +247,12 @@ async def test_one_bad_record_fails_alone(
 
     assert [type(outcome) for outcome in outcomes] == [
         type(None),
-        StorageError,
+        SerializationError,
         type(None),
         type(None),
         type(None),
     ]
-    assert isinstance(outcomes[1], StorageError)
+    assert isinstance(outcomes[1], SerializationError)
     assert isinstance(outcomes[1].__cause__, (sqlite3.IntegrityError, IntegrityError))
     assert len(await read_all(storage)) == 2
 

@@ -11,6 +11,8 @@ from penstock.entities import RecordStatus
 from penstock.errors import NotFoundError
 from penstock.storage.entities import Record
 from penstock.storage.filters import Order, RecordFilter, beyond, conditions, sort_key
+from penstock.storage.jobs import read_status
+from penstock.storage.records.damage import fetch_rows
 from penstock.storage.records.rows import COLUMNS, COLUMNS_WITHOUT_TRACE
 from penstock.storage.records.seed_fields import to_records
 from penstock.storage.session import Session
@@ -41,11 +43,12 @@ class Page(NamedTuple):
 
 
 async def get_record(session: Session, record_id: int) -> Record:
-    """Return the record; raises NotFoundError."""
+    """Return the record; raises NotFoundError, DamagedRecordError."""
     row = await session.fetch_first(select(records).where(records.c.id == record_id))
     if row is None:
         raise NotFoundError("record not found", detail={"record_id": record_id})
     [record], _ = await to_records(session, [row])
+    record.check()
     return record
 
 
@@ -59,7 +62,7 @@ async def list_page(
     after: Position | None = None,
     traces: bool = True,
 ) -> Page:
-    """A page of records in any order, and where the next one begins.
+    """A page of records in any order, and where the next one begins; damaged ones have their ``damage``.
 
     ``after`` is the position that the page before ended with (keyset pagination): each page costs the same.
     Without ``traces`` they are not even read. Sorting by anything but ids reads all matching records.
@@ -74,7 +77,8 @@ async def list_page(
     ordering = [direction(records.c.id)]
     if key is not None:
         ordering.insert(0, direction(key).nulls_last())
-    rows = await session.fetch_all(query.order_by(*ordering).limit(limit + 1).offset(offset or None))
+    query = query.order_by(*ordering).limit(limit + 1).offset(offset or None)
+    rows = await fetch_rows(session, query, [] if key is None else [key.label("sort_key")])
     shown, more = rows[:limit], len(rows) > limit
     end = Position(shown[-1].id, shown[-1].sort_key) if more and shown else None
     return Page((await to_records(session, shown))[0], end)
@@ -92,7 +96,7 @@ async def count_statuses(
     )
     counts = dict.fromkeys(RecordStatus, 0)
     for status, count in await session.fetch_all(query):
-        counts[RecordStatus(status)] = count
+        counts[read_status(status)] += count
     return counts
 
 

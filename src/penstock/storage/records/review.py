@@ -75,7 +75,7 @@ async def list_history(session: Session, record_id: int) -> list[dict[str, Any]]
     for row in await session.fetch_all(_select_history(record_id)):
         output = None if row.output is None else unescape_text(row.output)
         before = {"changed_at": row.changed_at, "status": row.status, "output": output}
-        before |= {"metadata": from_stored_json(row.metadata), "state": from_stored_json(row.edits)}
+        before |= {"metadata": _read_json(row.metadata), "state": _read_json(row.edits)}
         history.append({name: value for name, value in before.items() if value is not None})
     return history
 
@@ -96,3 +96,11 @@ def _select_history(record_id: int) -> Select[Any]:
         .where(record_history.c.record_id == record_id)
         .order_by(record_history.c.id.desc())
     )
+
+
+def _read_json(text: str | None) -> Any:
+    """What an edit replaced; None also for a damaged value."""
+    try:
+        return from_stored_json(text)
+    except ValueError:
+        return None

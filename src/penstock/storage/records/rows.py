@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, null
 
 from penstock.entities import RecordId, RecordStatus, Usage
+from penstock.errors import SerializationError
 from penstock.serialization import from_json, to_json
 from penstock.storage.entities import NewRecord, Record
 from penstock.storage.tables import records
@@ -29,22 +32,38 @@ UNREPORTED = -1
 """In the column ``cached_tokens`` of a record of whose calls one was not reported by its provider: the other
 columns then hold estimates."""
 
+MOST_TOKENS = 1 << 53
+"""The largest number of tokens, calls or attempts that is believed; databases and readers of JSON hold it."""
+_MOST_ATTEMPTS = (1 << 31) - 1
+_LONGEST = 200_000_000
+"""The most characters of one record's texts: SQLite and PostgreSQL hold about a gigabyte in UTF-8."""
+
 _CONSUMED = "$penstock.consumed"
 """Key in a stored metadata with the names of the fields that are in ``seed_fields``."""
 _NOT_PRINTABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
-    """The record's values in the order of ``NEW_COLUMNS``; ``now`` is a time as the database takes it."""
+    """The record's values in the order of ``NEW_COLUMNS``; ``now`` is a time as the database takes it.
+
+    Raises SerializationError for a record that no database can hold. Usage that none can hold is unknown.
+    """
     packed = pack_trace(record.trace, record.metadata, record.consumed)
     metadata = record.metadata
     if record.consumed:
         metadata = {**record.own_metadata, _CONSUMED: record.consumed}
-    usage = record.usage
+    usage = _to_storable_usage(record.usage)
     seed, repetition, child = record.identity
+    output, stored_metadata = to_output(record.output), to_stored_json(metadata)
+    size = len(output) + len(stored_metadata) + len(packed.trace) + len(packed.state)
+    if size > _LONGEST:
+        raise SerializationError(
+            f"The record has {size:,} characters of text; {_LONGEST:,} can be stored at most.",
+            detail={"characters": size, "limit": _LONGEST},
+        )
     return (
-        to_output(record.output),
-        to_stored_json(metadata),
+        output,
+        stored_metadata,
         record.status.value,
         record.pipeline_id,
         record.job_id,
@@ -58,7 +77,7 @@ def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
         escape_json(packed.state),
         None if record.error is None else to_stored_json(record.error),
         None if record.error is None else find_cause(record.error),
-        record.attempts,
+        min(record.attempts, _MOST_ATTEMPTS),
         usage.input_tokens,
         usage.output_tokens,
         UNREPORTED if usage.unreported_calls else usage.cached_tokens,
@@ -68,6 +87,34 @@ def to_row(record: NewRecord, now: Any) -> tuple[Any, ...]:
         usage.start_time,
         usage.end_time,
     )
+
+
+def _to_storable_usage(usage: Usage) -> Usage:
+    """The usage if a database can hold it and sum it up; otherwise what is left of it, as not reported."""
+    cost = usage.cost
+    if (
+        0 <= usage.input_tokens <= MOST_TOKENS
+        and 0 <= usage.output_tokens <= MOST_TOKENS
+        and 0 <= usage.cached_tokens <= MOST_TOKENS
+        and 0 <= usage.llm_calls <= MOST_TOKENS
+        and 0 <= usage.journal_hits <= MOST_TOKENS
+        and (cost is None or math.isfinite(cost))
+    ):
+        return usage
+    return replace(
+        usage,
+        input_tokens=_clamp(usage.input_tokens),
+        output_tokens=_clamp(usage.output_tokens),
+        cached_tokens=_clamp(usage.cached_tokens),
+        llm_calls=_clamp(usage.llm_calls),
+        journal_hits=_clamp(usage.journal_hits),
+        cost=cost if cost is not None and math.isfinite(cost) else None,
+        unreported_calls=max(usage.unreported_calls, 1),
+    )
+
+
+def _clamp(count: float) -> int:
+    return int(min(max(count, 0), MOST_TOKENS))
 
 
 def to_record(row: Row[Any]) -> Record:

@@ -13,10 +13,13 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from penstock.storage.entities import NewRecord, Record
-from penstock.storage.records.rows import from_stored_json, to_record, to_stored_json
+from penstock.storage.records.damage import find_damage, read_row
+from penstock.storage.records.rows import from_stored_json, to_stored_json
 from penstock.storage.session import Session
 from penstock.storage.tables import seed_fields
 
+_DAMAGED: Mapping[str, Any] = {}
+"""In place of fields that cannot be read."""
 SEED_FIELD_COLUMNS = ("job_id", "seed", "value")
 """The columns of the table."""
 
@@ -44,22 +47,33 @@ async def to_records(
 
     ``known`` are fields that have been read before. All children of a seed share one copy.
     """
-    records = [to_record(row) for row in rows]
+    records = [read_row(row) for row in rows]
     needed = {key for record in records if (key := find_key(record)) is not None}
     if not needed:
         return records, {}
-    fields = {key: known[key] for key in needed if known and key in known}
+    fields: dict[Key, Mapping[str, Any]] = {key: known[key] for key in needed if known and key in known}
     for job_id in {job_id for job_id, seed in needed - fields.keys()}:
         seeds = [seed for job, seed in needed - fields.keys() if job == job_id]
         query = select(seed_fields).where(seed_fields.c.job_id == job_id, seed_fields.c.seed.in_(seeds))
-        fields |= {
-            (row.job_id, row.seed): from_stored_json(row.value) for row in await session.fetch_all(query)
-        }
+        for row in await session.fetch_all(query):
+            fields[row.job_id, row.seed] = _read_fields(row.value)
     return [_fill(record, fields) for record in records], fields
+
+
+def _read_fields(value: str) -> Mapping[str, Any]:
+    try:
+        fields = from_stored_json(value)
+    except ValueError:
+        fields = None
+    return fields if isinstance(fields, dict) else _DAMAGED
 
 
 def _fill(record: Record, fields: SeedFields) -> Record:
     key = find_key(record)
     if key is None:
         return record
-    return replace(record, metadata={**fields.get(key, {}), **record.metadata})
+    found = fields.get(key, {})
+    if found is _DAMAGED:
+        error = ValueError("the fields of its seed cannot be read")
+        return replace(record, damage=find_damage(record.id, record.job_id, record.identity, error))
+    return replace(record, metadata={**found, **record.metadata})

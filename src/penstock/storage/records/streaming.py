@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Column, func, select
 
 from penstock.entities import RecordId, RecordStatus
+from penstock.errors import DamagedRecordError
 from penstock.storage.database import Storage
 from penstock.storage.entities import Record
 from penstock.storage.filters import RecordFilter, after, conditions
+from penstock.storage.jobs import read_status
+from penstock.storage.records.damage import fetch_rows
 from penstock.storage.records.rows import COLUMNS, COLUMNS_WITHOUT_TRACE
 from penstock.storage.records.seed_fields import SeedFields, to_records
 from penstock.storage.session import Session
@@ -33,11 +36,13 @@ async def stream_records(
     *,
     order: Literal["id", "identity"] = "id",
     traces: bool = True,
+    on_damage: Callable[[DamagedRecordError], None] | None = None,
 ) -> AsyncIterator[Record]:
     """All matching records, the oldest first or in the order of their seeds, in constant memory.
 
     Each batch is read in its own transaction, so a long export delays nobody. Without ``traces`` they are not
-    even read.
+    even read. A damaged record is passed over and told to ``on_damage``; without that, it raises
+    DamagedRecordError.
     """
     columns = COLUMNS if traces else COLUMNS_WITHOUT_TRACE
     keys: list[Any] = [records.c.id]
@@ -57,9 +62,16 @@ async def stream_records(
     fields: SeedFields = {}
     while True:
         async with storage.reading() as session:
-            rows = await session.fetch_all(batch)
+            rows = await fetch_rows(session, batch, [key for key in keys if isinstance(key, Column)])
             found, fields = await to_records(session, rows, fields)
         for record in found:
+            try:
+                record.check()
+            except DamagedRecordError as damage:
+                if on_damage is None:
+                    raise
+                on_damage(damage)
+                continue
             yield record
         if len(rows) < _BATCH:
             return
@@ -83,5 +95,5 @@ async def finished_items(session: Session, job_id: int) -> AsyncIterator[Finishe
     batch = query
     while rows := await session.fetch_all(batch):
         for seed, repetition, child, status in rows:
-            yield Finished(RecordId(seed, repetition, child), RecordStatus(status))
+            yield Finished(RecordId(seed, repetition, child), read_status(status))
         batch = query.where(*after(keys, rows[-1][:3]))

@@ -5,5 +5,6 @@ transaction, ``statements`` has the SQL.
 """
 
 from penstock.storage.writer.group_commit import UPDATE_DELAY, Writer
+from penstock.storage.writer.waiting import wait_until_settled
 
-__all__ = ["UPDATE_DELAY", "Writer"]
+__all__ = ["UPDATE_DELAY", "Writer", "wait_until_settled"]

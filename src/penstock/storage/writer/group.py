@@ -6,6 +6,11 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.storage.records.rows import NEW_COLUMNS
+
+_JOB = NEW_COLUMNS.index("job_id")
+_SEED = NEW_COLUMNS.index("seed")
+
 Waiter = asyncio.Future[None]
 """Done when what it stands for is written; has the error when that failed."""
 
@@ -40,6 +45,11 @@ class Group:
         return not (self.size or self.flush_waiters)
 
     @property
+    def can_be_split(self) -> bool:
+        """Whether one of several items, or of those who wait, can have its own outcome."""
+        return self.size > 1 or (self.size == 1 and bool(self.flush_waiters))
+
+    @property
     def has_only_calls(self) -> bool:
         """Whether nothing but finished calls goes into the transaction."""
         return not (self.records or self.updates or self.flush_waiters)
@@ -57,10 +67,16 @@ class Group:
 
     def split(self) -> list[Group]:
         """The same as groups of one item, so that one bad item fails alone."""
-        records = zip(self.records, self.record_waiters, strict=True)
-        groups = [Group(seed_fields={key: value}) for key, value in self.seed_fields.items()]
-        groups += [Group(records=[row], record_waiters=[waiter]) for row, waiter in records]
+        groups = [
+            Group(records=[row], record_waiters=[waiter], seed_fields=self._find_seed_fields(row))
+            for row, waiter in zip(self.records, self.record_waiters, strict=True)
+        ]
         calls = zip(self.calls, self.call_waiters, strict=True)
         groups += [Group(calls=[call], call_waiters=[waiter]) for call, waiter in calls]
         groups += [Group(updates={job_id: values}) for job_id, values in self.updates.items()]
-        return [*groups, Group(flush_waiters=self.flush_waiters)]
+        return [*groups, Group(flush_waiters=self.flush_waiters)] if self.flush_waiters else groups
+
+    def _find_seed_fields(self, row: tuple[Any, ...]) -> dict[tuple[int, int], str]:
+        """What a record shares with others of its seed, if this group has it."""
+        key = (row[_JOB], row[_SEED])
+        return {key: self.seed_fields[key]} if key in self.seed_fields else {}

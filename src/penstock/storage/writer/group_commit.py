@@ -7,23 +7,24 @@ slow disk makes larger groups, not fewer records a second.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import logging
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from sqlalchemy.exc import IntegrityError
-
-from penstock.errors import StorageError
-from penstock.lifecycle import AsyncResource
+from penstock.errors import SerializationError, StorageError
+from penstock.lifecycle import AsyncResource, describe_failure
 from penstock.storage.database import Storage
 from penstock.storage.entities import NewRecord
 from penstock.storage.jobs import to_columns
 from penstock.storage.records.rows import to_row
 from penstock.storage.records.seed_fields import find_key, to_value
+from penstock.storage.refusals import is_refusal
 from penstock.storage.tables import to_iso8601
 from penstock.storage.writer.group import Group, Waiter
 from penstock.storage.writer.sinks import make_sink
+
+logger = logging.getLogger("penstock.storage")
 
 UPDATE_DELAY = 0.25
 """Seconds that a job's progress waits for a record or a call to be written with it."""
@@ -62,30 +63,46 @@ class Writer(AsyncResource):
 
     async def aclose(self) -> None:
         """Write what is left, and stop."""
+        self._restart_if_ended()
         self._closing = True
         self._wake.set()
         self._urgent.set()
         try:
             if self._task is not None:
-                await self._task
+                await asyncio.wait([self._task])
         finally:
             self._task = None
             await self._sink.aclose()
 
     async def save_record(self, record: NewRecord) -> None:
-        """Save a record; returns when it is safe on disk. Raises StorageError.
+        """Save a record; returns when it is safe on disk. See ``add_record``."""
+        await self.add_record(record)
+
+    def add_record(self, record: NewRecord) -> Waiter:
+        """Hand a record over; what is returned is done when it is safe on disk, or has a StorageError.
 
         A record whose identity is there already is left alone, unless that one failed: then it is replaced,
-        and its usage is that of all attempts.
+        and its usage is that of all attempts. Raises SerializationError, as the waiter does, for a record
+        that no database can hold: another one can be saved in its place.
         """
-        row = to_row(record, self._now())
-        waiter = self._add_waiter()
         key = find_key(record)
-        if key is not None and key not in self._stored_seeds and key not in self._next.seed_fields:
-            self._next.seed_fields[key] = to_value(record)
+        fields: str | None = None
+        try:
+            row = to_row(record, self._now())
+            if key is not None and key not in self._stored_seeds and key not in self._next.seed_fields:
+                fields = to_value(record)
+        except SerializationError:
+            raise
+        except Exception as error:
+            raise SerializationError(
+                f"The record cannot be stored: {describe_failure(error)}.", {"error": type(error).__name__}
+            ) from error
+        waiter = self._add_waiter()
+        if key is not None and fields is not None:
+            self._next.seed_fields[key] = fields
         self._next.records.append(row)
         self._next.record_waiters.append(waiter)
-        await waiter
+        return waiter
 
     async def save_call(self, key: bytes, value: bytes) -> None:
         """Save a finished model call; returns when it outlives this process. Raises StorageError.
@@ -102,6 +119,7 @@ class Writer(AsyncResource):
         """Change some of the job's fields with the next group; the latest value of a field wins."""
         values = to_columns(fields)
         if values:
+            self._restart_if_ended()
             self._next.updates.setdefault(job_id, {}).update(values)
             self._wake.set()
 
@@ -114,11 +132,17 @@ class Writer(AsyncResource):
     def _add_waiter(self) -> Waiter:
         if self._task is None or self._closing:
             raise StorageError("The writer is closed: use `async with Writer(storage)`.")
+        self._restart_if_ended()
         waiter: Waiter = self._task.get_loop().create_future()
         if not self._urgent.is_set():
             self._wake.set()
             self._urgent.set()
         return waiter
+
+    def _restart_if_ended(self) -> None:
+        """Begin to write again after foreign code has cancelled the task, so that nobody waits for it."""
+        if self._task is not None and self._task.done() and not self._closing:
+            self._task = self._task.get_loop().create_task(self._run(), name="penstock writer")
 
     def _now(self) -> Any:
         now = datetime.now(UTC)
@@ -136,7 +160,8 @@ class Writer(AsyncResource):
                 if not group.is_empty:
                     await self._write(group)
         finally:
-            _fail(self._next, StorageError("The writer was stopped before this could be written."))
+            group, self._next = self._next, Group(updates=self._next.updates)
+            _fail(group, StorageError("The writer was stopped before this could be written."))
 
     async def _wait_for_waiter(self) -> None:
         """Let progress wait for something to be written with it."""
@@ -151,15 +176,16 @@ class Writer(AsyncResource):
         try:
             with self._storage.translating():
                 await self._sink.write(group)
-        except StorageError as error:
-            refused = isinstance(error.__cause__, (sqlite3.IntegrityError, IntegrityError))
-            if not refused or group.size == 1:
-                _fail(group, error)
-                return
-            for part in group.split():
-                await self._write(part)
-        except BaseException as error:
-            _fail(group, StorageError(f"Writing failed: {error!r}"))
+        except Exception as error:
+            if not is_refusal(error):
+                _fail(group, _to_storage_error(error))
+            elif group.can_be_split:
+                for part in group.split():
+                    await self._write(part)
+            else:
+                _fail(group, _to_refusal(error))
+        except BaseException:
+            _fail(group, StorageError("Writing to the database was stopped; start again to continue."))
             raise
         else:
             self._stored_seeds.update(group.seed_fields)
@@ -175,10 +201,27 @@ def _acknowledge(loop: asyncio.AbstractEventLoop, waiters: list[Waiter]) -> None
         loop.call_soon(_acknowledge, loop, waiters[_ACKNOWLEDGED_AT_ONCE:])
 
 
+def _to_storage_error(error: Exception) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    found = StorageError(f"The database could not be written: {describe_failure(error)}.")
+    found.__cause__ = error
+    return found
+
+
+def _to_refusal(error: Exception) -> SerializationError:
+    reason = error.message if isinstance(error, StorageError) else describe_failure(error)
+    refusal = SerializationError(f"The database cannot hold a value: {reason.rstrip('.')}.")
+    refusal.__cause__ = error.__cause__ or error
+    return refusal
+
+
 def _fail(group: Group, error: StorageError) -> None:
+    if group.updates and not group.waiters:
+        logger.error("The progress of jobs %s could not be saved: %s", sorted(group.updates), error.message)
     for waiter in group.waiters:
         if not waiter.done():
             # An exception object of its own: one raised in many tasks would collect all their tracebacks.
-            own = StorageError(error.message, error.detail)
+            own = type(error)(error.message, error.detail)
             own.__cause__ = error.__cause__
             waiter.set_exception(own)

@@ -137,6 +137,7 @@ class SqliteSink(Sink):
         connection = self._connection
         if connection is None:
             raise StorageError("The writer is closed.")
+        self._storage.check_file()
         connection.execute(_SURVIVE_KILL if group.has_only_calls else _SURVIVE_POWER_CUT)
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -147,6 +148,7 @@ class SqliteSink(Sink):
             for job_id, values in group.updates.items():
                 connection.execute(*compile_update(job_id, values))
             connection.execute("COMMIT")
+            self._storage.check_file()
         except BaseException:
             if connection.in_transaction:  # SQLite rolls back by itself when the disk is full
                 connection.execute("ROLLBACK")
