@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +17,8 @@ def _add(index: LineIndex, *seeds: int) -> None:
         index.add(sort_key(RecordId(seed)), offset * 10, 10)
 
 
-def test_lines_in_order_need_no_sorting() -> None:
-    index = LineIndex()
+def test_lines_in_order_need_no_sorting(tmp_path: Path) -> None:
+    index = LineIndex(tmp_path)
 
     _add(index, 0, 1, 2)
 
@@ -25,8 +26,8 @@ def test_lines_in_order_need_no_sorting() -> None:
     assert [(place.seed, place.offset, place.length) for place in index] == [(0, 0, 10), (1, 10, 10), (2, 20, 10)]
 
 
-def test_the_last_line_of_a_record_counts() -> None:
-    index = LineIndex()
+def test_the_last_line_of_a_record_counts(tmp_path: Path) -> None:
+    index = LineIndex(tmp_path)
 
     _add(index, 0, 1, 1)
 
@@ -34,8 +35,8 @@ def test_the_last_line_of_a_record_counts() -> None:
     assert [(place.seed, place.offset) for place in index] == [(0, 0), (1, 20)]
 
 
-def test_a_record_that_is_dropped_has_no_line_until_it_gets_another() -> None:
-    index = LineIndex()
+def test_a_record_that_is_dropped_has_no_line_until_it_gets_another(tmp_path: Path) -> None:
+    index = LineIndex(tmp_path)
     _add(index, 0, 1)
 
     index.drop(sort_key(RecordId(1)), 20)
@@ -46,8 +47,8 @@ def test_a_record_that_is_dropped_has_no_line_until_it_gets_another() -> None:
     assert [(place.seed, place.offset) for place in index] == [(0, 0), (1, 20)]
 
 
-def test_an_index_whose_records_were_all_dropped_is_empty() -> None:
-    index = LineIndex()
+def test_an_index_whose_records_were_all_dropped_is_empty(tmp_path: Path) -> None:
+    index = LineIndex(tmp_path)
     _add(index, 0)
 
     assert not index.is_empty()
@@ -56,8 +57,8 @@ def test_an_index_whose_records_were_all_dropped_is_empty() -> None:
 
 
 @pytest.mark.parametrize("count", [9_999, 10_000, 10_001, 35_000])
-def test_many_lines_are_sorted_as_few_are(count: int) -> None:
-    index = LineIndex()
+def test_many_lines_are_sorted_as_few_are(tmp_path: Path, count: int) -> None:
+    index = LineIndex(tmp_path)
     seeds = list(range(count))
     random.Random(5).shuffle(seeds)
 
@@ -72,8 +73,8 @@ def test_many_lines_are_sorted_as_few_are(count: int) -> None:
     assert {seeds[place.offset] for place in places} == set(range(1, count))
 
 
-def test_memory_does_not_grow_with_the_lines() -> None:
-    index = LineIndex()
+def test_memory_does_not_grow_with_the_lines(tmp_path: Path) -> None:
+    index = LineIndex(tmp_path)
     peaks = []
     for count in (30_000, 120_000):
         tracemalloc.start()

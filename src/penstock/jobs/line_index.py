@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import heapq
 import marshal
-import os
 import tempfile
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import IO, NamedTuple
 
 from penstock.entities import RecordId
 
@@ -53,12 +53,14 @@ class LineIndex:
     file, which the operating system removes with the process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        """``folder`` gets the temporary file, if there are many lines."""
+        self._folder = folder
         self.is_in_order = True
         """Whether the lines are in the order of their records, with one line for each."""
         self._last: Key = (-1, 0, "")
         self._recent: list[tuple[int, int, str, int, int]] = []
-        self._file: int | None = None
+        self._file: IO[bytes] | None = None
         self._end = 0
         self._runs: list[list[tuple[int, int]]] = []
         """For each sorted run, the offset and the size of its blocks."""
@@ -68,14 +70,12 @@ class LineIndex:
         if key <= self._last:
             self.is_in_order = False
         self._last = key
-        self._recent.append((*key, offset, length))
-        if len(self._recent) >= _RUN:
-            self._write_run()
+        self._append((*key, offset, length))
 
     def drop(self, key: Key, offset: int) -> None:
         """Let the record have no line, of those before ``offset``. Raises OSError."""
         self.is_in_order = False
-        self._recent.append((*key, offset, 0))
+        self._append((*key, offset, 0))
 
     def __iter__(self) -> Iterator[Place]:
         """The place of each record that has one, in order. Raises OSError.
@@ -98,18 +98,23 @@ class LineIndex:
     def close(self) -> None:
         """Remove the temporary file."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
+
+    def _append(self, entry: tuple[int, int, str, int, int]) -> None:
+        self._recent.append(entry)
+        if len(self._recent) >= _RUN:
+            self._write_run()
 
     def _write_run(self) -> None:
         if self._file is None:
-            with tempfile.TemporaryFile(prefix="penstock-lines-") as file:
-                self._file = os.dup(file.fileno())
+            self._file = tempfile.TemporaryFile(prefix=".penstock-", dir=self._folder)  # noqa: SIM115 - see close
         self._recent.sort()
+        self._file.seek(self._end)
         blocks = []
         for start in range(0, len(self._recent), _BLOCK):
             data = marshal.dumps(self._recent[start : start + _BLOCK])
-            os.pwrite(self._file, data, self._end)
+            self._file.write(data)
             blocks.append((self._end, len(data)))
             self._end += len(data)
         self._runs.append(blocks)
@@ -118,4 +123,5 @@ class LineIndex:
     def _read_run(self, blocks: list[tuple[int, int]]) -> Iterator[tuple[int, int, str, int, int]]:
         assert self._file is not None
         for offset, size in blocks:
-            yield from marshal.loads(os.pread(self._file, size, offset))
+            self._file.seek(offset)
+            yield from marshal.loads(self._file.read(size))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from penstock.entities import Constraints, ExecutionResult
 from penstock.llm import JournalMode
-from penstock.storage.entities import NewRecord, Record
+from penstock.storage.entities import NewRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,6 @@ class JobOptions:
     """How many records of the job to consider, in the order of the seeds, existing ones included."""
     constraints: Constraints | None = None
     """Limits in place of the pipeline's own, for a job whose limits were changed after it was created."""
-    on_existing_record: Callable[[Record], None] | None = None
-    """Called for each record that the job has, in the order of the seeds, before it starts."""
     on_new_record: Callable[[NewRecord, ExecutionResult], None] | None = None
     """Called for each record that was made, in the order in which they finished."""
 

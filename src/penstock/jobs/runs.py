@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -17,37 +17,31 @@ from typing import Any
 
 from penstock import llm
 from penstock.entities import JobStatus, Usage
+from penstock.errors import StorageError
 from penstock.jobs.job_holder import hold_job
 from penstock.jobs.options import JobOptions, RunOptions
 from penstock.jobs.output_files import find_output_files, lock_files, refuse_inputs
-from penstock.jobs.output_owner import (
-    Identities,
-    find_own_files,
-    join_identities,
-    list_inputs,
-    refuse_unknown_files,
-    save_identities,
-)
+from penstock.jobs.output_owner import FoundFiles, find_own_files, list_inputs, refuse_unknown_files
 from penstock.jobs.progress import Progress
-from penstock.jobs.record_files import RecordFiles
 from penstock.jobs.resume import resume_job, save_outcome
+from penstock.jobs.run_output import RunOutput, read_shown
 from penstock.jobs.runner import JobRunner
 from penstock.jobs.runtime import Runtime, open_runtime
 from penstock.seeds import SeedSource, open_seeds
 from penstock.seeds.model import split_seed
 from penstock.serialization import to_json
 from penstock.settings import Settings, get_settings
-from penstock.storage import jobs, pipelines
+from penstock.storage import jobs, pipelines, records
 from penstock.storage.database import Session, Storage
 from penstock.storage.entities import Job
+from penstock.storage.records import RecordsState
 from penstock.workflow import Pipeline
 
 __all__ = ["Run", "RunOptions", "RunReport", "open_run", "run"]
 
+_SHOWN_RECORDS = 5
 ORIGIN = "run"
 """``options["origin"]`` of a run's job: the command that started it continues it, not the service."""
-_FLUSH_SECONDS = 0.5
-"""How long a finished record may wait before it can be read in the output file."""
 
 
 @dataclass(slots=True)
@@ -104,8 +98,12 @@ class Run:
     model: str
     _runner: JobRunner
     _seeds: SeedSource
-    _files: RecordFiles | None
+    _output: RunOutput
+    _output_path: Path | None
     _runtime: Runtime
+    _is_made: bool
+    """Whether every record has been made by earlier runs."""
+    _is_stopped: bool = False
     _usage_before: Usage = field(init=False)
 
     def __post_init__(self) -> None:
@@ -119,26 +117,33 @@ class Run:
     async def process(self) -> RunReport:
         """Make the missing records. Raises StorageError; the same run can then be started again."""
         started = time.monotonic()
+        if self._is_made and self._output.is_current:
+            return self._report(JobStatus.COMPLETED, time.monotonic() - started)
         self._runtime.writer.update_job(self.job.id, status=JobStatus.RUNNING, error=None, completed_at=None)
         flusher = asyncio.create_task(self._flush_regularly())
         status = JobStatus.PAUSED
         try:
-            status = await self._runner.process(self._seeds.entries())
+            status = await self._runner.process(() if self._is_made else self._seeds.entries())
+            await _end(flusher)
+            await self._output.close(whole=self._is_whole(status))
+        except BaseException:
+            await _end(flusher)
+            with suppress(StorageError):  # what came first is more important
+                await self._output.leave()
+            raise
         finally:
-            flusher.cancel()
-            try:
-                if self._files is not None:
-                    await self._close_files(self._files)
-            finally:
-                await save_outcome(self._runtime, self.job, self._runner, status, time.time())
+            await save_outcome(self._runtime, self.job, self._runner, status, time.time())
         return self._report(status, time.monotonic() - started)
 
     def stop(self) -> None:
         """End when the records in flight have finished; the run can be continued later."""
+        self._is_stopped = True
         self._runner.stop()
 
     def cancel(self) -> None:
         """End at once; the run can be continued later, and finished model calls are kept."""
+        self._is_stopped = True
+        self._output.stop()
         self._runner.cancel(JobStatus.PAUSED)
 
     def follow_request(self, status: JobStatus) -> None:
@@ -148,6 +153,10 @@ class Run:
             self._runner.cancel(status, reason)
         else:
             self._runner.stop(status, reason)
+
+    def abandon(self) -> None:
+        """Close the files as they are."""
+        self._output.abandon()
 
     def _report(self, status: JobStatus, seconds: float) -> RunReport:
         progress, usage = self.progress, self.progress.usage
@@ -160,17 +169,38 @@ class Run:
             usage=usage,
             seconds=seconds,
             model=self.model,
-            output=self._files.accepted.path if self._files else None,
-            failed_output=self._files.failed_output if self._files and progress.failed else None,
+            output=self._output_path,
+            failed_output=self._failed_path if progress.failed else None,
             error=self._runner.error,
             new=progress.made,
             calls=usage.llm_calls - self._usage_before.llm_calls - hits,
             journal_hits=hits,
-            advice=self._advise(),
+            advice=self._advise(status),
         )
 
-    def _advise(self) -> str | None:
+    @property
+    def _failed_path(self) -> Path | None:
+        return find_output_files(self._output_path).failed if self._output_path is not None else None
+
+    def _is_whole(self, status: JobStatus) -> bool:
+        """Whether the run has made all that it was asked for, which may be a part of the job."""
+        if self._is_stopped or self._runner.error is not None:
+            return False
+        return status in {JobStatus.COMPLETED, JobStatus.PAUSED}
+
+    def _advise(self, status: JobStatus) -> str | None:
         advice = []
+        if self._output.keeps_other_run and not self._is_whole(status):
+            advice.append(
+                f"{self._output_path} still has the records of an earlier run; it is replaced when this one has "
+                f"made all of its own. Until then: penstock export {self.job.id} -o FILE."
+            )
+        if damaged := self._output.unreadable:
+            shown = ", ".join(map(str, damaged[:_SHOWN_RECORDS])) + (", …" if damaged[_SHOWN_RECORDS:] else "")
+            advice.append(
+                f"The database is damaged: {len(damaged)} of the records of job {self.job.id} cannot be read "
+                f"and have no new line in the output (record {shown}). Restore it from a copy."
+            )
         if self._runner.setup_failed:
             advice.append("Put this right, then start the same run again: it continues.")
         if failed := self.progress.failed:
@@ -178,21 +208,12 @@ class Run:
             advice.append(f"Start the same run again with --retry-failed to make {records} again.")
         return " ".join(advice) or None
 
-    async def _close_files(self, files: RecordFiles) -> None:
-        """Complete the files; what identifies them is saved first, since a kill may come at any moment."""
-        writing = files.describe()
-        complete = files.finish()
-        await save_identities(
-            self._runtime, self.job, {name: [*writing[name], *complete[name]] for name in writing}
-        )
-        files.close()
-        await save_identities(self._runtime, self.job, complete)
-
     async def _flush_regularly(self) -> None:
-        """Let readers of the output files see what has finished."""
-        while self._files is not None:
-            await asyncio.sleep(_FLUSH_SECONDS)
-            self._files.flush()
+        """Let readers of the output files see what has finished; a file that cannot be written ends the run."""
+        try:
+            await self._output.flush_regularly()
+        except StorageError as error:
+            self._runner.stop(JobStatus.PAUSED, error.message)
 
 
 @asynccontextmanager
@@ -217,44 +238,67 @@ async def open_run(
         refuse_inputs(outputs, [*list_inputs(seeds, settings), *map(Path, inputs)])
         refuse_unknown_files(outputs, options, settings)
     async with lock_files(outputs), open_runtime(settings) as runtime:
-        job, own = await _find_or_create_job(runtime.storage, pipeline, seeds, options, settings)
+        job, found = await _find_or_create_job(runtime.storage, pipeline, seeds, options, settings)
         async with hold_job(runtime.storage, job.id, "penstock run") as held:
-            async with runtime.storage.reading() as session:
-                job = await jobs.get_job(session, job.id)  # as the holder before has left it
-            files = _open_files(options, own)
+            prepared = await _prepare(runtime, job.id, pipeline, seeds, options, found)
+            held.follow_requests(prepared.follow_request)
             try:
-                job_options = _to_job_options(options, files)
-                runner = await resume_job(runtime, job, pipeline, job_options, total=seeds.total)
-                if files is not None:
-                    await save_identities(runtime, job, join_identities(own, files.describe()))
-                    files.publish()
-                prepared = Run(
-                    name=pipeline.name,
-                    job=job,
-                    progress=runner.progress,
-                    client=runtime.client,
-                    model=settings.default_model,
-                    _runner=runner,
-                    _seeds=seeds,
-                    _files=files,
-                    _runtime=runtime,
-                )
-                held.follow_requests(prepared.follow_request)
                 yield prepared
             finally:
-                if files is not None:
-                    files.abandon()
+                prepared.abandon()
 
 
-def _to_job_options(options: RunOptions, files: RecordFiles | None) -> JobOptions:
-    return JobOptions(
+async def _prepare(
+    runtime: Runtime,
+    job_id: int,
+    pipeline: Pipeline,
+    seeds: SeedSource,
+    options: RunOptions,
+    found: FoundFiles,
+) -> Run:
+    """The run of a job that this process holds."""
+    async with runtime.storage.reading() as session:
+        job = await jobs.get_job(session, job_id)  # as the holder before has left it
+        state = await records.find_state(session, job_id)
+    output = RunOutput(runtime, job, options.output, found, state)
+    job_options = JobOptions(
         concurrency=options.concurrency,
         mode=options.mode,
         retry_failed=options.retry_failed,
         limit=options.limit,
-        on_existing_record=files.append_existing if files else None,
-        on_new_record=files.append_new if files else None,
+        on_new_record=output.append_new,
     )
+    runner = await resume_job(runtime, job, pipeline, job_options, total=seeds.total)
+    is_made = _is_made(job, state, options, failed=runner.progress.failed)
+    if is_made:
+        runner.progress.seeds_done = float(seeds.total or 0)
+    if not (is_made and output.is_current):
+        await output.open()
+    return Run(
+        name=pipeline.name,
+        job=job,
+        progress=runner.progress,
+        client=runtime.client,
+        model=runtime.settings.default_model,
+        _runner=runner,
+        _seeds=seeds,
+        _output=output,
+        _output_path=options.output,
+        _runtime=runtime,
+        _is_made=is_made,
+    )
+
+
+def _is_made(job: Job, state: RecordsState, options: RunOptions, *, failed: int) -> bool:
+    """Whether earlier runs have made every record, so that the seeds need not be read.
+
+    The job is that of these very seeds, and has all the records that it had when it was completed: an id is
+    never given to two records.
+    """
+    shown = read_shown(job)
+    if job.status is not JobStatus.COMPLETED or shown is None or (options.retry_failed and failed):
+        return False
+    return (shown.total, shown.highest_id) == (state.total, state.highest_id)
 
 
 async def run(
@@ -289,17 +333,19 @@ async def run(
 
 async def _find_or_create_job(
     storage: Storage, pipeline: Pipeline, seeds: SeedSource, options: RunOptions, settings: Settings
-) -> tuple[Job, Identities]:
-    """The job of this run, and those of its files that a run has written."""
+) -> tuple[Job, FoundFiles]:
+    """The job of this run, and the files under its names that a run has written."""
     definition = pipeline.to_dict()
     output = _output_key(options.output)
     key = _run_key(definition, seeds.digest, settings.default_model, output)
-    fresh = options.mode is llm.JournalMode.FRESH
+    job: Job | None = None
+    if options.mode is not llm.JournalMode.FRESH:
+        async with storage.reading() as session:
+            job = await jobs.find_job(session, key)
+    found = await find_own_files(storage, options, output, job.id if job else None, settings)
+    if job is not None:
+        return job, found
     async with storage.session() as session:
-        own = await find_own_files(session, options, output, settings)
-        found = await jobs.find_job(session, key)
-        if found is not None and not fresh:
-            return found, own
         pipeline_id = await _find_or_save_pipeline(session, pipeline.name, definition)
         job_id = await jobs.create_job(
             session,
@@ -310,7 +356,7 @@ async def _find_or_create_job(
             source={"seeds": seeds.name, "digest": seeds.digest},
             options={"output": output, "model": settings.default_model, "origin": ORIGIN},
         )
-        return await jobs.get_job(session, job_id), own
+        return await jobs.get_job(session, job_id), found
 
 
 def _output_key(output: Path | None) -> str:
@@ -324,10 +370,6 @@ async def _find_or_save_pipeline(session: Session, name: str, definition: dict[s
         if stored.definition == definition:
             return stored.id
     return await pipelines.save_pipeline(session, name, definition)
-
-
-def _open_files(options: RunOptions, own: Identities) -> RecordFiles | None:
-    return RecordFiles(options.output, owns_failed="failed" in own) if options.output else None
 
 
 def _run_key(definition: dict[str, Any], digest: str, model: str, output: str) -> str:
@@ -346,3 +388,8 @@ def _to_seed(seed: Mapping[str, Any]) -> dict[str, Any]:
     """A seed in the form of a seed file."""
     metadata, repetitions = split_seed(seed)
     return {"metadata": dict(metadata), "repetitions": repetitions}
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, and_, case, cast, false, func, or_, select
+from sqlalchemy import Integer, and_, case, cast, func, or_, select, tuple_
 
 from penstock.entities import RecordId, RecordStatus
 from penstock.storage.entities import Record
@@ -20,7 +20,7 @@ from penstock.storage.tables import records, to_datetime, to_iso8601
 class RecordsState(NamedTuple):
     """What changes whenever a job's records do: two equal states are those of the same records."""
 
-    count: int = 0
+    total: int = 0
     highest_id: int = 0
     """Ids are never given twice, so a record that takes another's place shows here."""
     changed_at: str = ""
@@ -69,11 +69,9 @@ async def list_versions(
     """The same with each record's id, and whether it was changed, or replaced, after ``since``."""
     table = records.c
     keys = [table.seed, table.repetition, table.child]
-    changed = false()
+    changed = and_(table.id > since.highest_id, table.updated_at != table.created_at)
     if (time := to_datetime(since.changed_at or None)) is not None:
-        of_later_run = table.id > since.highest_id
-        was_edited = table.updated_at != table.created_at
-        changed = or_(and_(table.updated_at > time, ~of_later_run), and_(of_later_run, was_edited))
+        changed = or_(changed, and_(table.id <= since.highest_id, table.updated_at > time))
     query = select(*keys, table.id, table.status, cast(changed, Integer))
     query = query.where(table.job_id == job_id, table.seed.is_not(None))
     if begin is not None:
@@ -97,6 +95,19 @@ async def list_by_ids(
     query = select(*(COLUMNS if traces else COLUMNS_WITHOUT_TRACE)).where(table.id.in_(ids))
     rows = await session.fetch_all(query.order_by(table.seed, table.repetition, table.child))
     return await to_records(session, rows, known)
+
+
+async def list_by_identities(
+    session: Session, job_id: int, identities: Sequence[RecordId], *, traces: bool = True
+) -> list[Record]:
+    """Those of the job's records that there are, in any order; without ``traces`` they are not even read."""
+    table = records.c
+    query = select(*(COLUMNS if traces else COLUMNS_WITHOUT_TRACE)).where(
+        table.job_id == job_id,
+        table.seed.in_({identity.seed for identity in identities}),
+        tuple_(table.seed, table.repetition, table.child).in_(identities),
+    )
+    return (await to_records(session, await session.fetch_all(query)))[0]
 
 
 def _to_text(time: Any) -> str:
