@@ -63,11 +63,16 @@ def seed_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load_seeds(
-    name: str, pipeline: str, *, seed_format: SeedFormat | None = None, separator: str | None = None
+    name: str,
+    pipeline: str,
+    *,
+    seed_format: SeedFormat | None = None,
+    separator: str | None = None,
+    is_known: Callable[[str], bool] | None = None,
 ) -> SeedSource:
     """The seeds of a file, of standard input (``-``), or the examples of the template ``pipeline``.
 
-    Notes on how the file is read are printed. Raises BadInputError.
+    Notes on how the file is read are printed. For ``is_known`` see ``open_seeds``. Raises BadInputError.
     """
     from penstock.seeds import SeedSource, open_seeds
 
@@ -80,7 +85,7 @@ def load_seeds(
         if not examples:
             raise BadInputError(f"'{pipeline}' has no example seeds; give a seed file.")
         return SeedSource.from_data(examples, name=f"examples of {pipeline}")
-    seeds = open_seeds(name, format=seed_format, separator=separator)
+    seeds = open_seeds(name, format=seed_format, separator=separator, is_known=is_known)
     for note in seeds.notes:
         print_message(note)
     return seeds

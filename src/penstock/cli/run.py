@@ -123,7 +123,11 @@ def run(**arguments: Any) -> None:
         raise click.UsageError("--fresh and --replay exclude each other.")
     pipeline = load_pipeline(given.pipeline)
     with load_seeds(
-        given.seeds, given.pipeline, seed_format=given.seed_format, separator=given.separator
+        given.seeds,
+        given.pipeline,
+        seed_format=given.seed_format,
+        separator=given.separator,
+        is_known=None if given.dry_run else _is_known_digest,
     ) as seeds:
         if given.dry_run:
             from penstock.cli.dry_run import show_dry_run
@@ -146,6 +150,14 @@ def run(**arguments: Any) -> None:
         print_message(f"Interrupted; run the same command again to continue ({kept} saved).")
         sys.exit(ExitStatus.INTERRUPTED)
     sys.exit(ExitStatus.INCOMPLETE if report.failed or report.error else ExitStatus.OK)
+
+
+def _is_known_digest(digest: str) -> bool:
+    """Whether an earlier run has read these seeds through."""
+    from penstock.storage.known_seeds import is_known_digest
+
+    settings = get_settings()
+    return not settings.database_url and is_known_digest(Path(settings.database_path), digest)
 
 
 def run_to_end(

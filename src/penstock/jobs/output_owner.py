@@ -33,7 +33,8 @@ Identities = Mapping[str, list[str]]
 """What identifies the files of a run, by ``accepted`` and ``failed``; see ``output_files``."""
 
 _LINES_AT_ONCE = 200
-_CUT_ID = re.compile(rb'(\{("(i(d("(:("[\d.]*"?)?)?)?)?)?)?)?')
+_ID_BEGINS = b'{"id":"'
+_CUT_ID = re.compile(rb'\{"id":"[\d.]+"?')
 """What a line begins with that was cut off before the end of its id."""
 
 
@@ -156,7 +157,7 @@ async def _are_records(
     if None in written or len(written) < len(lines):
         return False
     cut = parse_identity(rest)
-    if cut is None and not _CUT_ID.fullmatch(rest):
+    if cut is None and not (_ID_BEGINS.startswith(rest) or _CUT_ID.fullmatch(rest)):
         return False
     sought = [identity for identity in (*written, cut) if identity is not None]
     async with storage.reading() as session:

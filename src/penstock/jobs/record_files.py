@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from penstock.entities import ExecutionResult, RecordId, RecordStatus
 from penstock.jobs.line_index import Key, LineIndex
 from penstock.jobs.ordered_jsonl import OrderedJsonlFile
-from penstock.jobs.output_files import Content, find_output_files
+from penstock.jobs.output_files import Content, describe_beginning, find_output_files
 from penstock.jobs.record_lines import to_line
 from penstock.storage.entities import NewRecord, Record
 from penstock.storage.trace_codec import difference
@@ -51,7 +52,7 @@ class RecordFiles:
         self._failed: OrderedJsonlFile | None = None
         self.accepted = OrderedJsonlFile(output, beside=accepted.beside, content=accepted.content)
         try:
-            if failed.content is not None or (failed.beside and not failed.replaces):
+            if failed.content is not None:
                 self._open_failed()
         except BaseException:
             self.abandon()
@@ -90,11 +91,15 @@ class RecordFiles:
         return heapq.merge(*(_iterate_keys(index, failed) for index, failed in indexes))
 
     def describe(self) -> dict[str, list[str]]:
-        """What identifies the lines that are under the files' names."""
-        files = {"accepted": self.accepted, "failed": self._failed}
-        return {
-            name: [] if file is None or file.is_beside else [file.describe()] for name, file in files.items()
-        }
+        """What identifies the lines that are under the files' names, or that may come there."""
+        marks: dict[str, list[str]] = {"accepted": [], "failed": []}
+        if not self.accepted.is_beside:
+            marks["accepted"].append(self.accepted.describe())
+        if self._failed is None and not self._beginnings[1].beside:
+            marks["failed"].append(describe_beginning(0, blake2b(digest_size=20)))
+        elif self._failed is not None and not self._failed.is_beside:
+            marks["failed"].append(self._failed.describe())
+        return marks
 
     def flush(self) -> None:
         """Let readers of the files see every record so far; raises StorageError."""

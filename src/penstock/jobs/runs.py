@@ -268,10 +268,11 @@ async def _prepare(
         limit=options.limit,
         on_new_record=output.append_new,
     )
-    runner = await resume_job(runtime, job, pipeline, job_options, total=seeds.total)
+    total = seeds.total if seeds.total is not None else job.total_seeds or None
+    runner = await resume_job(runtime, job, pipeline, job_options, total=total)
     is_made = _is_made(job, state, options, failed=runner.progress.failed)
     if is_made:
-        runner.progress.seeds_done = float(seeds.total or 0)
+        runner.progress.seeds_done = float(total or 0)
     if not (is_made and output.is_current):
         await output.open()
     return Run(

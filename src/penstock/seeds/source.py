@@ -106,12 +106,14 @@ def open_seeds(
     format: SeedFormat | None = None,  # noqa: A002 - the name that users know
     separator: str | None = None,
     max_bytes: int | None = None,
+    is_known: Callable[[str], bool] | None = None,
 ) -> SeedSource:
     """The seeds of a file, or of standard input when ``source`` is ``-``.
 
     The format follows from the file name unless it is given; for standard input and pipes it is detected from
-    the first bytes. Content that gzip compressed is unpacked. ``separator`` is that of a CSV file. Raises
-    BadInputError for what cannot be used, TooLargeError beyond ``max_bytes``.
+    the first bytes. Content that gzip compressed is unpacked. ``separator`` is that of a CSV file. A file
+    whose digest ``is_known`` was read through before, and is not read through again. Raises BadInputError for
+    what cannot be used, TooLargeError beyond ``max_bytes``.
     """
     if str(source) == "-":
         return _open_stream(_get_standard_input(), "standard input", format, separator, max_bytes)
@@ -128,7 +130,9 @@ def open_seeds(
             with path.open("rb") as stream:
                 return _open_stream(stream, path.name, chosen, separator, max_bytes)
         check_size(size, max_bytes, path.name)
-        opened = _make_source(path.name, chosen, lambda: path.open("rb"), size, separator=separator)
+        opened = _make_source(
+            path.name, chosen, lambda: path.open("rb"), size, separator=separator, is_known=is_known
+        )
         opened.path = path
         return opened
     except FileNotFoundError as error:
@@ -203,6 +207,7 @@ def _make_source(
     separator: str | None = None,
     unpacked_limit: int | None = None,
     close: Callable[[], None] | None = None,
+    is_known: Callable[[str], bool] | None = None,
 ) -> SeedSource:
     """A source over what ``open_stream`` opens, checked as far as that is cheap.
 
@@ -229,11 +234,14 @@ def _make_source(
             elif format == "csv":
                 notes = list_csv_notes(stream, name, separator)
         is_checked = is_upload or (format != "parquet" and size <= _CHECKED_BYTES)
+        if is_checked and is_known is not None and is_known(digest):
+            is_checked = False
         if is_checked:
             total = count_records(_raise_unusable(read()))
         return make(read, total=total, is_checked=is_checked, notes=notes)
 
-    make = partial(SeedSource, name, format, digest=_hash_stream(open_stream, separator), close=close)
+    digest = _hash_stream(open_stream, separator)
+    make = partial(SeedSource, name, format, digest=digest, close=close)
     try:
         return check()
     except BadInputError as error:

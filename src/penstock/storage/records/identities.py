@@ -101,6 +101,8 @@ async def list_by_identities(
     session: Session, job_id: int, identities: Sequence[RecordId], *, traces: bool = True
 ) -> list[Record]:
     """Those of the job's records that there are, in any order; without ``traces`` they are not even read."""
+    if not identities:
+        return []
     table = records.c
     query = select(*(COLUMNS if traces else COLUMNS_WITHOUT_TRACE)).where(
         table.job_id == job_id,
