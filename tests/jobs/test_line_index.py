@@ -23,7 +23,11 @@ def test_lines_in_order_need_no_sorting(tmp_path: Path) -> None:
     _add(index, 0, 1, 2)
 
     assert index.is_in_order
-    assert [(place.seed, place.offset, place.length) for place in index] == [(0, 0, 10), (1, 10, 10), (2, 20, 10)]
+    assert [(place.seed, place.offset, place.length) for place in index] == [
+        (0, 0, 10),
+        (1, 10, 10),
+        (2, 20, 10),
+    ]
 
 
 def test_the_last_line_of_a_record_counts(tmp_path: Path) -> None:

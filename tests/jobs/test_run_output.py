@@ -292,7 +292,9 @@ async def test_what_a_user_did_to_the_output_is_not_lost_unasked(
         file.write(edited)
         file.truncate()
 
-    with pytest.raises(BadInputError, match=r"has been changed, or replaced, since a run wrote it.*--overwrite"):
+    with pytest.raises(
+        BadInputError, match=r"has been changed, or replaced, since a run wrote it.*--overwrite"
+    ):
         await run(build(ASK), numbered(30), settings, output)
 
     assert output.read_text() == edited
@@ -391,7 +393,9 @@ async def test_a_file_that_took_the_outputs_place_while_a_run_wrote_it_is_kept(
     assert _ids(output) == [f"{n}.0" for n in range(5)]
 
 
-async def test_readers_never_see_a_part_of_a_line(settings: Settings, model: ModelServer, output: Path) -> None:
+async def test_readers_never_see_a_part_of_a_line(
+    settings: Settings, model: ModelServer, output: Path
+) -> None:
     model.answer = lambda _: "x" * 30_000
     seen = 0
     async with open_run(build(ASK), numbered(60), RunOptions(output), settings=settings) as prepared:

@@ -55,7 +55,9 @@ def texts(*texts: str) -> SeedSource:
 
 def earlier_work(*finished: str, total: int = 3, **fields: Any) -> EarlierWork:
     """Earlier runs that have made the records with these identities."""
-    return EarlierWork(Progress(total=total), finished=FinishedRecords.of_identities(map(parse, finished)), **fields)
+    return EarlierWork(
+        Progress(total=total), finished=FinishedRecords.of_identities(map(parse, finished)), **fields
+    )
 
 
 def parse(identity: str) -> RecordId:

@@ -37,19 +37,18 @@ class RunOutput:
     were removed.
     """
 
-    def __init__(
-        self, runtime: Runtime, job: Job, path: Path | None, found: FoundFiles, state: RecordsState
-    ) -> None:
-        """``state`` is that of the job's records now. Nothing is opened before ``open``."""
+    def __init__(self, runtime: Runtime, job: Job, path: Path | None, found: FoundFiles) -> None:
+        """Nothing is opened before ``open``."""
         self.unreadable: list[int] = []
         """Ids of records that the database cannot give, for which there may be no line."""
         self._runtime = runtime
         self._job = job
         self._path = path
         self._found = found
-        self._state = state
-        self._shown = read_shown(job)
-        self._beginnings = {name: self._plan(name) for name in ("accepted", "failed")}
+        self._state = RecordsState()
+        self._shown = RecordsState(*shown) if (shown := (job.options or {}).get("shown")) else None
+        """The state of the records that the files showed when the job's run ended last, if they showed all."""
+        self._beginnings: dict[str, Beginning] = {}
         self._files: RecordFiles | None = None
         self._marks: Mapping[str, list[str]] = {}
         self._marked_at = 0.0
@@ -59,6 +58,21 @@ class RunOutput:
     def files(self) -> RecordFiles | None:
         """The open files; None for a run without an output."""
         return self._files
+
+    async def compare(self) -> None:
+        """Compare the files with the job's records as they are now. Raises StorageError."""
+        async with self._runtime.storage.reading() as session:
+            self._state = await records.find_state(session, self._job.id)
+        self._beginnings = {name: self._plan(name) for name in ("accepted", "failed")}
+
+    @property
+    def has_same_records(self) -> bool:
+        """Whether the job has the records that it had when its run ended last, which may have been edited.
+
+        An id is never given to two records, so that one which took another's place is noticed.
+        """
+        shown, state = self._shown, self._state
+        return shown is not None and (shown.total, shown.highest_id) == (state.total, state.highest_id)
 
     @property
     def is_current(self) -> bool:
@@ -195,9 +209,3 @@ class RunOutput:
         if name == "failed":
             return not marks
         return marks == [_EMPTY] and self._path is not None and self._path.is_file()
-
-
-def read_shown(job: Job) -> RecordsState | None:
-    """The state of the records that the files showed when the job's run ended last, if they showed all."""
-    shown = (job.options or {}).get("shown")
-    return RecordsState(*shown) if shown else None

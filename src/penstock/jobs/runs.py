@@ -24,17 +24,16 @@ from penstock.jobs.output_files import find_output_files, lock_files, refuse_inp
 from penstock.jobs.output_owner import FoundFiles, find_own_files, list_inputs, refuse_unknown_files
 from penstock.jobs.progress import Progress
 from penstock.jobs.resume import resume_job, save_outcome
-from penstock.jobs.run_output import RunOutput, read_shown
+from penstock.jobs.run_output import RunOutput
 from penstock.jobs.runner import JobRunner
 from penstock.jobs.runtime import Runtime, open_runtime
 from penstock.seeds import SeedSource, open_seeds
 from penstock.seeds.model import split_seed
 from penstock.serialization import to_json
 from penstock.settings import Settings, get_settings
-from penstock.storage import jobs, pipelines, records
+from penstock.storage import jobs, pipelines
 from penstock.storage.database import Session, Storage
 from penstock.storage.entities import Job
-from penstock.storage.records import RecordsState
 from penstock.workflow import Pipeline
 
 __all__ = ["Run", "RunOptions", "RunReport", "open_run", "run"]
@@ -196,7 +195,9 @@ class Run:
                 f"made all of its own. Until then: penstock export {self.job.id} -o FILE."
             )
         if damaged := self._output.unreadable:
-            shown = ", ".join(map(str, damaged[:_SHOWN_RECORDS])) + (", …" if damaged[_SHOWN_RECORDS:] else "")
+            shown = ", ".join(map(str, damaged[:_SHOWN_RECORDS])) + (
+                ", …" if damaged[_SHOWN_RECORDS:] else ""
+            )
             advice.append(
                 f"The database is damaged: {len(damaged)} of the records of job {self.job.id} cannot be read "
                 f"and have no new line in the output (record {shown}). Restore it from a copy."
@@ -259,8 +260,7 @@ async def _prepare(
     """The run of a job that this process holds."""
     async with runtime.storage.reading() as session:
         job = await jobs.get_job(session, job_id)  # as the holder before has left it
-        state = await records.find_state(session, job_id)
-    output = RunOutput(runtime, job, options.output, found, state)
+    output = RunOutput(runtime, job, options.output, found)
     job_options = JobOptions(
         concurrency=options.concurrency,
         mode=options.mode,
@@ -270,7 +270,11 @@ async def _prepare(
     )
     total = seeds.total if seeds.total is not None else job.total_seeds or None
     runner = await resume_job(runtime, job, pipeline, job_options, total=total)
-    is_made = _is_made(job, state, options, failed=runner.progress.failed)
+    await output.compare()
+    # The job is that of these very seeds: with the records that completed it, the seeds need not be read.
+    is_made = job.status is JobStatus.COMPLETED and output.has_same_records
+    if options.retry_failed and runner.progress.failed:
+        is_made = False
     if is_made:
         runner.progress.seeds_done = float(total or 0)
     if not (is_made and output.is_current):
@@ -288,18 +292,6 @@ async def _prepare(
         _runtime=runtime,
         _is_made=is_made,
     )
-
-
-def _is_made(job: Job, state: RecordsState, options: RunOptions, *, failed: int) -> bool:
-    """Whether earlier runs have made every record, so that the seeds need not be read.
-
-    The job is that of these very seeds, and has all the records that it had when it was completed: an id is
-    never given to two records.
-    """
-    shown = read_shown(job)
-    if job.status is not JobStatus.COMPLETED or shown is None or (options.retry_failed and failed):
-        return False
-    return (shown.total, shown.highest_id) == (state.total, state.highest_id)
 
 
 async def run(

@@ -109,11 +109,11 @@ class WorkItems:
         After True there may still be no record ready: then ask again.
         """
         async with self._preparing:
+            if not self._pipeline.is_multiplier:
+                return await self._prepare_one()
             if self.ready:  # another worker has prepared some meanwhile
                 return True
-            if self._pipeline.is_multiplier:
-                return await self._prepare_children()
-            return await self._prepare_one()
+            return await self._prepare_children()
 
     async def _prepare_one(self) -> bool:
         skipped = 0

@@ -58,4 +58,3 @@ async def stream_records(
         if order == "identity":
             position = (last.job_id, last.seed, last.repetition, len(last.child), last.child)
         batch = query.where(*after(keys, position))
-
