@@ -115,7 +115,7 @@ async def test_a_damaged_record_does_not_harm_the_output_of_a_finished_run(
     _damage(settings, column, "seed = 3")
 
     if column == "status":
-        with pytest.raises(Exception, match="bad"):  # noqa: PT011 - which one is the storage's affair
+        with pytest.raises(Exception, match="bad"):
             await run(build(ASK), numbered(10), settings, output)
     else:
         assert (await run(build(ASK), numbered(10), settings, output)).generated == 10

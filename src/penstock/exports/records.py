@@ -78,17 +78,20 @@ def read_record(record: AnyRecord) -> dict[str, Any]:
 
 
 def read_main_fields(record: AnyRecord) -> dict[str, Any]:
-    """The same with only the fields that rows have which no mapping asks for, in less time."""
+    """The same with only the fields that rows have which no mapping asks for, in less time.
+
+    Those of a stored record are in the order of a line of JSONL.
+    """
     if isinstance(record, Mapping):
         return _read_mapping(record)
     return {
         "id": record.id,
         "metadata": record.own_metadata,
-        "status": record.status.value,
+        "status": record.status,
         "accumulated_state": record.accumulated_state,
-        "error": record.error,
         "created_at": to_iso8601(record.created_at),
         "updated_at": to_iso8601(record.updated_at),
+        "error": record.error,
     }
 
 

@@ -173,6 +173,9 @@ async def iterate_rows(
             await asyncio.sleep(0)
         if (row := builder.build(record)) is None:
             continue
+        if not (waiting or builder.is_unproven):
+            yield row
+            continue
         waiting.append(row)
         if builder.is_unproven and len(waiting) < _MAX_WAITING_ROWS:
             continue

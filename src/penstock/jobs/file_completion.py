@@ -8,12 +8,11 @@ from typing import Any
 
 from penstock.errors import PipelineError, SerializationError, StorageError
 from penstock.jobs.line_index import Key, sort_key
-from penstock.jobs.ordered_jsonl import Interrupted
+from penstock.jobs.ordered_jsonl import SortStoppedError
 from penstock.jobs.record_files import RecordFiles
 from penstock.jobs.record_lines import to_line
 from penstock.storage import records
 from penstock.storage.database import Storage
-from penstock.storage.entities import Record
 from penstock.storage.entities import Record
 from penstock.storage.records import RecordsState, RecordVersion
 from penstock.storage.records.seed_fields import SeedFields
@@ -53,7 +52,7 @@ class FileCompletion:
         self._fields: SeedFields = {}
 
     async def run(self) -> None:
-        """Add the lines that are missing and drop those of no record. Raises Interrupted, StorageError."""
+        """Add the lines that are missing, drop those of no record. Raises SortStoppedError, StorageError."""
         lines = _LinesBySeed(self._files)
         missing: list[RecordVersion] = []
         async for seed, versions in self._iterate_seeds():
@@ -78,7 +77,7 @@ class FileCompletion:
         versions: list[RecordVersion] = []
         while True:
             if self._is_stopped():
-                raise Interrupted
+                raise SortStoppedError
             async with self._storage.reading() as session:
                 begin = last.identity if last else None
                 page = await records.list_versions(session, self._job_id, begin, _PAGE, since=self._since)

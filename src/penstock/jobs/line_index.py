@@ -124,4 +124,4 @@ class LineIndex:
         assert self._file is not None
         for offset, size in blocks:
             self._file.seek(offset)
-            yield from marshal.loads(self._file.read(size))
+            yield from marshal.loads(self._file.read(size))  # noqa: S302 - this process wrote it

@@ -22,7 +22,7 @@ _LINES_PER_CHECK = 500
 _ID = re.compile(rb'\{"id":"(\d+)\.(\d+)(?:\.([\d.]+))?",')
 
 
-class Interrupted(Exception):
+class SortStoppedError(Exception):
     """The file was not sorted, because the run is to end at once."""
 
 
@@ -118,7 +118,7 @@ class OrderedJsonlFile:
     def finish(self, is_stopped: Callable[[], bool] = lambda: False) -> str:
         """Sort the lines if they need it, wait until they are on disk, and return what identifies the file.
 
-        They are not under ``path`` before ``close``. Raises Interrupted as soon as ``is_stopped`` says so,
+        They are not under ``path`` before ``close``. Raises SortStoppedError once ``is_stopped`` says so,
         and StorageError.
         """
         self.flush()
@@ -199,8 +199,8 @@ class OrderedJsonlFile:
     def _sort(self, is_stopped: Callable[[], bool]) -> None:
         if self._is_removed() and _has_content(self._target):
             raise StorageError(
-                f"{self.path} was replaced while the run wrote it; move it away and start the same run again: "
-                "the database has every record."
+                f"{self.path} was replaced while the run wrote it; move it away and start the same run "
+                "again: the database has every record."
             )
         self._ordered = self._name_beside("ordered")
         digest = blake2b(digest_size=20)
@@ -217,7 +217,7 @@ class OrderedJsonlFile:
         start = end = 0
         for number, place in enumerate(self._index):
             if number % _LINES_PER_CHECK == 0 and is_stopped():
-                raise Interrupted
+                raise SortStoppedError
             if place.offset != end or end - start >= _BUFFER_BYTES:
                 yield self._read(start, end - start)
                 start = place.offset

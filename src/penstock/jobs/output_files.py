@@ -1,8 +1,8 @@
 """The files that a run writes: where they are, whose they are, and that one run at a time writes them.
 
 A run changes only what a run has written there. A file is known by the digest of its content after a run has
-ended, and by that of its beginning while a run appends to it. Both are kept with the job, before the file gets
-its name.
+ended, and by that of its beginning while a run appends to it. Both are kept with the job, before the file
+gets its name.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def describe_digest(digest: blake2b) -> str:
 
 
 def describe_beginning(size: int, digest: blake2b) -> str:
-    """What identifies a file to which lines are appended: the first ``size`` bytes that it had at some time."""
+    """What identifies a file to which lines are appended: its first ``size`` bytes, as they were once."""
     return f"{_BEGINNING}{size}:{digest.hexdigest()}"
 
 

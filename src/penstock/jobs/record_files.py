@@ -119,7 +119,7 @@ class RecordFiles:
         """Put the records in the order of the seeds, and return what identifies the files when closed.
 
         Nothing under the files' names changes before ``close``. What another run wrote stays there unless
-        this run is ``whole``. Raises Interrupted as soon as ``is_stopped`` says so, and StorageError.
+        this run is ``whole``. Raises SortStoppedError as soon as ``is_stopped`` says so, and StorageError.
         """
         accepted, failed = self._beginnings
         marks: dict[str, list[str]] = {"accepted": [], "failed": []}

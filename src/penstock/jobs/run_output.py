@@ -12,7 +12,7 @@ from pathlib import Path
 from penstock.entities import ExecutionResult
 from penstock.errors import StorageError
 from penstock.jobs.file_completion import FileCompletion
-from penstock.jobs.ordered_jsonl import Interrupted
+from penstock.jobs.ordered_jsonl import SortStoppedError
 from penstock.jobs.output_files import describe_digest
 from penstock.jobs.output_owner import FoundFile, FoundFiles, save_identities
 from penstock.jobs.record_files import Beginning, RecordFiles
@@ -47,7 +47,7 @@ class RunOutput:
         self._found = found
         self._state = RecordsState()
         self._shown = RecordsState(*shown) if (shown := (job.options or {}).get("shown")) else None
-        """The state of the records that the files showed when the job's run ended last, if they showed all."""
+        """The state of the records when the job's run ended last, if the files showed all of them."""
         self._beginnings: dict[str, Beginning] = {}
         self._files: RecordFiles | None = None
         self._marks: Mapping[str, list[str]] = {}
@@ -137,7 +137,7 @@ class RunOutput:
         try:
             await self._complete(files, state)
             complete = await asyncio.to_thread(files.finish, whole=whole, is_stopped=lambda: self._is_stopped)
-        except Interrupted:
+        except SortStoppedError:
             await self.leave()
             return
         writing = files.describe()

@@ -191,8 +191,8 @@ class Run:
         advice = []
         if self._output.keeps_other_run and not self._is_whole(status):
             advice.append(
-                f"{self._output_path} still has the records of an earlier run; it is replaced when this one has "
-                f"made all of its own. Until then: penstock export {self.job.id} -o FILE."
+                f"{self._output_path} still has the records of an earlier run; it is replaced when this one "
+                f"has made all of its own. Until then: penstock export {self.job.id} -o FILE."
             )
         if damaged := self._output.unreadable:
             shown = ", ".join(map(str, damaged[:_SHOWN_RECORDS])) + (
@@ -210,7 +210,7 @@ class Run:
         return " ".join(advice) or None
 
     async def _flush_regularly(self) -> None:
-        """Let readers of the output files see what has finished; a file that cannot be written ends the run."""
+        """Let readers of the files see what has finished; a file that cannot be written ends the run."""
         try:
             await self._output.flush_regularly()
         except StorageError as error:

@@ -18,7 +18,6 @@ from penstock.jobs.progress import Progress
 from penstock.seeds import Seed, UnusableSeed
 from penstock.workflow import Child, Pipeline, RunContext, snapshot
 
-
 _SKIPPED_PER_TURN = 500
 """Existing records after which other tasks of the event loop get their turn."""
 

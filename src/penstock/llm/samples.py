@@ -9,7 +9,7 @@ from typing import Any
 from penstock.llm.call_context import Sample, seed_digest
 
 _TABLE_BITS = 10
-"""So many bits of a key choose its table: a table that grows is small, which the event loop does not notice."""
+"""So many bits of a key choose its table: one that grows is small, so the event loop does not notice."""
 _FIRST_SIZE = 1 << 4
 _WIDTH = 8
 """Bytes of a place in a table."""
@@ -72,7 +72,7 @@ class _Counts:
         """The place of the key, or the empty one where it belongs."""
         keys, mask = self._keys, self._mask
         place = key & mask
-        while (found := keys[place]) not in (0, key):
+        while keys[place] not in (0, key):
             place = (place + 1) & mask
         return place
 

@@ -233,9 +233,9 @@ def _make_source(
                 total = count_parquet_rows(stream, name, unpacked_limit)
             elif format == "csv":
                 notes = list_csv_notes(stream, name, separator)
-        is_checked = is_upload or (format != "parquet" and size <= _CHECKED_BYTES)
-        if is_checked and is_known is not None and is_known(digest):
-            is_checked = False
+        is_checked = is_upload or (
+            format != "parquet" and size <= _CHECKED_BYTES and not (is_known or _is_never_known)(digest)
+        )
         if is_checked:
             total = count_records(_raise_unusable(read()))
         return make(read, total=total, is_checked=is_checked, notes=notes)
@@ -248,6 +248,10 @@ def _make_source(
         if is_upload or error.message.startswith(name):
             raise
         raise type(error)(f"{name}: {error.message}", {"file": name, **error.detail}) from error
+
+
+def _is_never_known(_: str) -> bool:
+    return False
 
 
 def _normalize_separator(separator: str | None, format: SeedFormat, name: str) -> str | None:  # noqa: A002

@@ -13,6 +13,8 @@ from penstock.storage.trace_codec import unpack_changes, unpack_state, unpack_tr
 
 
 def _without(metadata: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    if not names:
+        return dict(metadata)
     return {key: value for key, value in metadata.items() if key not in names}
 
 
@@ -173,7 +175,7 @@ class Record:
     def accumulated_state(self) -> dict[str, Any]:
         """The last state without what is still the seed's, edits included (D8)."""
         changed, _ = unpack_changes(self.packed_state)
-        return {**changed, **self.edits}
+        return {**changed, **self.edits} if self.edits else changed
 
     def to_dict(self, *, trace: bool = True) -> dict[str, Any]:
         """The record as the API shows it (contract A187); with ``trace=False`` without its trace."""

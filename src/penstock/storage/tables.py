@@ -32,7 +32,7 @@ def to_iso8601(time: datetime) -> str:
     """A time as ISO 8601 in UTC, always of the same length, so that texts sort as times do."""
     if time.tzinfo is not UTC:
         time = time.astimezone(UTC)
-    return f"{time.isoformat(timespec='microseconds')[:-6]}Z"
+    return time.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def to_datetime(value: Any) -> datetime | None:
