@@ -16,7 +16,7 @@ import pytest
 from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import BadInputError, StorageError
 from penstock.jobs.options import RunOptions
-from penstock.jobs.output_files import describe_beginning
+from penstock.jobs.output_files import describe_beginning, hidden_name
 from penstock.jobs.runs import open_run
 from penstock.llm import JournalMode
 from penstock.settings import Settings
@@ -94,6 +94,32 @@ async def test_a_finished_run_that_is_started_again_touches_no_file(
     ] * 3
     assert len(model.requests) == 20
     assert (await read_job(settings)).completed_at == ended
+
+
+async def test_a_preview_that_is_started_again_touches_no_file(
+    settings: Settings, model: ModelServer, output: Path
+) -> None:
+    await run(build(ASK), numbered(10), settings, output, limit=4)
+    before = _identify(output)
+
+    report = await run(build(ASK), numbered(10), settings, output, limit=4)
+
+    assert _identify(output) == before
+    assert (report.status, report.generated) == (JobStatus.PAUSED, 4)
+    assert len(model.requests) == 4
+
+
+async def test_what_a_killed_run_left_beside_its_output_is_removed(
+    settings: Settings, model: ModelServer, output: Path
+) -> None:
+    await _run_until(settings, model, output, 10, 20)
+    left = [output.with_name(hidden_name(output.name, purpose)) for purpose in ("draft", "ordered")]
+    for path in left:
+        path.write_text("part")
+
+    await run(build(ASK), numbered(20), settings, output)
+
+    assert not [path for path in left if path.exists()]
 
 
 async def test_a_finished_run_does_not_read_its_seeds_again(settings: Settings, output: Path) -> None:

@@ -60,6 +60,8 @@ class OrderedJsonlFile:
         with self._translating():
             self._target.parent.mkdir(parents=True, exist_ok=True)
             self._index = LineIndex(self._target.parent)
+            for purpose in ("draft", "ordered"):  # a killed run may have left them
+                self._name_beside(purpose).unlink(missing_ok=True)
             if self._is_device:
                 self._file: IO[bytes] = self._target.open("wb", buffering=0)
             elif beside or (content is None and _has_content(self._target)):
@@ -160,7 +162,8 @@ class OrderedJsonlFile:
         self._draft = self._ordered = None
 
     def _continue(self, content: Content) -> None:
-        self._file.truncate(content.size)
+        if os.fstat(self._file.fileno()).st_size != content.size:  # it would change the time of the file
+            self._file.truncate(content.size)
         self._digest = content.digest.copy()
         with self._target.open("rb", buffering=1 << 20) as file:
             for line in file:
@@ -239,7 +242,6 @@ class OrderedJsonlFile:
 
     def _create(self, path: Path, *, buffering: int = 0) -> IO[bytes]:
         """A new file with the permissions that the present one has."""
-        path.unlink(missing_ok=True)  # a killed run left it
         file: IO[bytes] = path.open("x+b", buffering=buffering)
         with suppress(OSError):
             path.chmod(self._target.stat().st_mode & 0o777)
