@@ -170,23 +170,6 @@ async def test_the_old_file_stays_whole_until_the_new_one_has_as_many_records(
     assert len(read_lines(output)) == 30
 
 
-async def test_a_database_that_cannot_be_read_leaves_the_output_as_it_was(
-    settings: Settings, output: Path
-) -> None:
-    import sqlite3
-
-    await run(build(ASK), numbered(10), settings, output)
-    before = output.read_bytes()
-    with sqlite3.connect(settings.database_path) as database:
-        database.execute("update records set state = '{bad' where seed = 3")
-
-    with pytest.raises(Exception):  # noqa: B017, PT011 - which one is the storage's affair
-        await run(build(ASK), numbered(10), settings, output)
-
-    assert output.read_bytes() == before
-    assert not list(output.parent.glob(".records*"))
-
-
 async def test_a_run_that_was_abandoned_at_any_moment_is_continued_by_the_same_call(
     settings: Settings, model: ModelServer, output: Path, failed: Path
 ) -> None:

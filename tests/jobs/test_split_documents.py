@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.errors import BadInputError
 from penstock.exports import export_dataset
 from penstock.seeds import SeedSource
 from penstock.settings import Settings
@@ -99,3 +100,43 @@ async def test_a_section_that_failed_is_told_without_the_whole_document(
 
     assert output.with_name("out.failed.jsonl").stat().st_size < 6 * len(DOCUMENT)
     assert size(settings) < 30 * len(DOCUMENT)
+
+
+@pytest.mark.parametrize("path", ["file_content", "metadata.file_content"])
+async def test_an_export_finds_the_document_where_a_mapping_asks_for_it(
+    settings: Settings, tmp_path: Path, path: str
+) -> None:
+    await run(split(), SeedSource.from_data(SEEDS), settings)
+    mapping = {"source": path, "topic": "topic", "metadata": "metadata"}
+
+    async with Storage(settings.database_path) as storage:
+        for form in ("jsonl", "csv"):
+            target = tmp_path / f"out.{form}"
+            report = await export_dataset(stream_records(storage), target, form, mapping, {})
+            assert (report.rows, report.skipped) == (120, 0)
+
+    lines = read_lines(tmp_path / "out.jsonl")
+    assert {line["source"] for line in lines} == {DOCUMENT}
+    assert all(line["metadata"] == {"topic": "t"} for line in lines)
+
+
+async def test_an_export_that_finds_a_field_nowhere_names_the_document_among_those_that_there_are(
+    settings: Settings, tmp_path: Path
+) -> None:
+    await run(split(), SeedSource.from_data(SEEDS), settings)
+
+    async with Storage(settings.database_path) as storage:
+        with pytest.raises(BadInputError, match=r"No record has the field 'none'.*file_content"):
+            await export_dataset(stream_records(storage), tmp_path / "out.jsonl", "jsonl", {"x": "none"}, {})
+
+
+async def test_a_training_format_takes_the_document_where_a_mapping_asks_for_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    await run(split(), SeedSource.from_data(SEEDS), settings)
+
+    async with Storage(settings.database_path) as storage:
+        target = tmp_path / "out.jsonl"
+        await export_dataset(stream_records(storage), target, "alpaca", {"input": "file_content"}, {})
+
+    assert {line["input"] for line in read_lines(target)} == {DOCUMENT}

@@ -12,6 +12,7 @@ import pytest
 from penstock import llm
 from penstock.entities import RecordId
 from penstock.errors import BadInputError
+from penstock.jobs.finished_records import FinishedRecords
 from penstock.jobs.options import JobOptions
 from penstock.jobs.progress import Progress
 from penstock.jobs.work_items import EarlierWork, Retry, WorkItem, WorkItems
@@ -54,7 +55,9 @@ def texts(*texts: str) -> SeedSource:
 
 def earlier_work(*finished: str, total: int = 3, **fields: Any) -> EarlierWork:
     """Earlier runs that have made the records with these identities."""
-    return EarlierWork(Progress(total=total), finished=frozenset(map(parse, finished)), **fields)
+    return EarlierWork(
+        Progress(total=total), finished=FinishedRecords.of_identities(map(parse, finished)), **fields
+    )
 
 
 def parse(identity: str) -> RecordId:

@@ -74,11 +74,12 @@ def load_seeds(
     seed_format: SeedFormat | None = None,
     separator: str | None = None,
     limit: int | None = None,
+    is_known: Callable[[str], bool] | None = None,
 ) -> SeedSource:
     """The seeds of a file, of standard input (``-``), or the examples of the template ``pipeline``.
 
-    Notes on how the file is read are printed. With ``limit`` only so many records are wanted. Raises
-    BadInputError.
+    Notes on how the file is read are printed. With ``limit`` only so many records are wanted; for
+    ``is_known`` see ``open_seeds``. Raises BadInputError.
     """
     from penstock.seeds import SeedSource, open_seeds
 
@@ -91,7 +92,7 @@ def load_seeds(
         if not examples:
             raise BadInputError(f"'{pipeline}' has no example seeds; give a seed file.")
         return SeedSource.from_data(examples, name=f"examples of {pipeline}")
-    seeds = open_seeds(name, format=seed_format, separator=separator, limit=limit)
+    seeds = open_seeds(name, format=seed_format, separator=separator, limit=limit, is_known=is_known)
     for note in seeds.notes:
         print_message(note)
     return seeds

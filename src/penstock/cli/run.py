@@ -128,6 +128,7 @@ def run(**arguments: Any) -> None:
         seed_format=given.seed_format,
         separator=given.separator,
         limit=given.limit,
+        is_known=None if given.dry_run else _is_known_digest,
     ) as seeds:
         if given.dry_run:
             from penstock.cli.dry_run import show_dry_run
@@ -150,6 +151,14 @@ def run(**arguments: Any) -> None:
         print_message(f"Interrupted; run the same command again to continue ({kept} saved).")
         sys.exit(ExitStatus.INTERRUPTED)
     sys.exit(ExitStatus.INCOMPLETE if report.failed or report.error else ExitStatus.OK)
+
+
+def _is_known_digest(digest: str) -> bool:
+    """Whether an earlier run has read these seeds through."""
+    from penstock.storage.known_seeds import is_known_digest
+
+    settings = get_settings()
+    return not settings.database_url and is_known_digest(Path(settings.database_path), digest)
 
 
 def run_to_end(

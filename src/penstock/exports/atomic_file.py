@@ -31,7 +31,7 @@ def replace_file(target: Path) -> Iterator[BinaryIO]:
         temporary.chmod(_permissions(target))
         temporary.replace(target)
         temporary = None
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise StorageError(
             f"{target} cannot be written: {error.strerror or error}.", {"file": str(target)}
@@ -50,8 +50,8 @@ def _permissions(target: Path) -> int:
     return 0o666 & ~mask
 
 
-def _sync_folder(folder: Path) -> None:
-    """Put the new name on disk too, where the system can."""
+def sync_folder(folder: Path) -> None:
+    """Put new names in the folder on disk too, where the system can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

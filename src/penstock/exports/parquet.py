@@ -13,8 +13,8 @@ from penstock.errors import StorageError
 from penstock.exports.rows import to_cell
 from penstock.exports.spool import RowSpool
 
-_GROUP_ROWS = 5_000
-_GROUP_BYTES = 16 * 1024 * 1024
+_GROUP_ROWS = 1_000
+_GROUP_BYTES = 4 * 1024 * 1024
 """A row group ends at the first of these two limits, which bounds the memory of an export."""
 _MAX_STRUCT_FIELDS = 100
 """A column whose objects have more keys than this is written as text: a structure needs each as a field."""
@@ -42,6 +42,7 @@ def _try_to_write(spool: RowSpool, file: BinaryIO, table: _Table) -> str | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps memory that row groups no longer need
     schema = table.make_schema()
     file.seek(0)
     file.truncate()

@@ -15,6 +15,7 @@ from penstock.exports.records import (
     find_field,
     has_parent,
     list_fields,
+    read_main_fields,
     read_record,
 )
 from penstock.exports.training_formats import TRAINING_FORMATS, TrainingFormat
@@ -84,7 +85,7 @@ class RowBuilder:
 
     def build(self, record: AnyRecord) -> dict[str, Any] | None:
         """The record's row; None when it lacks what the format or the mapping needs."""
-        data = read_record(record)
+        data = read_record(record) if self.mapping or self._training else read_main_fields(record)
         if self._training is not None:
             row = self._build_example(data, self._training)
         elif self.mapping:
@@ -171,6 +172,9 @@ async def iterate_rows(
         if count % ROWS_PER_TURN == 0:
             await asyncio.sleep(0)
         if (row := builder.build(record)) is None:
+            continue
+        if not (waiting or builder.is_unproven):
+            yield row
             continue
         waiting.append(row)
         if builder.is_unproven and len(waiting) < _MAX_WAITING_ROWS:

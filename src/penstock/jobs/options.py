@@ -9,7 +9,7 @@ from pathlib import Path
 from penstock.entities import Constraints, ExecutionResult
 from penstock.jobs.in_flight import InFlight
 from penstock.llm import JournalMode
-from penstock.storage.entities import NewRecord, Record
+from penstock.storage.entities import NewRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +28,6 @@ class JobOptions:
     """Limits in place of the pipeline's own, for a job whose limits were changed after it was created."""
     in_flight: InFlight | None = None
     """Where it is noted which records are in a block, for a job that is continued by itself."""
-    on_existing_record: Callable[[Record], None] | None = None
-    """Called for each record that the job has, in the order of the seeds, before it starts."""
     on_new_record: Callable[[NewRecord, ExecutionResult], None] | None = None
     """Called for each record that was made, in the order in which they finished."""
 

@@ -1,7 +1,8 @@
 """The files that a run writes: where they are, whose they are, and that one run at a time writes them.
 
-A run replaces only what a run has written there: a file is known by its content after a run has ended, and by
-its inode while a run writes it. Both are kept with the job, before the file gets its name.
+A run changes only what a run has written there. A file is known by the digest of its content after a run has
+ended, and by that of its beginning while a run appends to it. Both are kept with the job, before the file
+gets its name.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import sys
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import blake2b
@@ -22,6 +24,8 @@ from penstock.errors import BadInputError, ConflictError, StorageError
 _RETRY_SECONDS = 0.2
 _LINE_KEYS = frozenset({"id", "output", "metadata", "accumulated_state", "attempts"})
 _LONGEST_LINE = 1 << 26
+_WHOLE = "blake2b:"
+_BEGINNING = "begins:"
 
 
 class OutputFiles(NamedTuple):
@@ -74,27 +78,57 @@ def list_existing(files: OutputFiles) -> list[Path]:
     return [path for path in files.all if path.is_file() and path.stat().st_size > 0]
 
 
-def describe_inode(status: os.stat_result) -> str:
-    """What identifies a file that is being written."""
-    return f"inode:{status.st_dev}:{status.st_ino}"
+class Content(NamedTuple):
+    """What a file holds."""
+
+    size: int
+    digest: blake2b
+    """Of these bytes; more can be added to a copy."""
 
 
 def describe_digest(digest: blake2b) -> str:
     """What identifies a file that is complete."""
-    return f"blake2b:{digest.hexdigest()}"
+    return f"{_WHOLE}{digest.hexdigest()}"
 
 
-def is_one_of(path: Path, descriptions: Collection[str]) -> bool:
-    """Whether one of ``descriptions`` is that of the file."""
-    if describe_inode(path.stat()) in descriptions and _begins_with_a_record(path):
-        return True
-    if not any(description.startswith("blake2b:") for description in descriptions):
-        return False
+def describe_beginning(size: int, digest: blake2b) -> str:
+    """What identifies a file to which lines are appended: its first ``size`` bytes, as they were once."""
+    return f"{_BEGINNING}{size}:{digest.hexdigest()}"
+
+
+def read_known_content(path: Path, descriptions: Collection[str]) -> tuple[Content, set[str]]:
+    """The file's content, and which of ``descriptions`` it has; raises OSError.
+
+    Where it is known by its beginning alone, the content is that longest known beginning.
+    """
     digest = blake2b(digest_size=20)
+    known: set[str] = set()
+    content = Content(0, digest.copy())
+    position = 0
+    sizes = sorted({size for text in descriptions if (size := _get_beginning(text)) is not None})
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return describe_digest(digest) in descriptions
+        for size in [*sizes, sys.maxsize]:
+            while position < size and (chunk := file.read(min(1 << 20, size - position))):
+                digest.update(chunk)
+                position += len(chunk)
+            if position == size and (text := describe_beginning(size, digest)) in descriptions:
+                known.add(text)
+                content = Content(size, digest.copy())
+    if (text := describe_digest(digest)) in descriptions:
+        return Content(position, digest), {text}
+    return content, known
+
+
+def has_inode_of(path: Path, descriptions: Collection[str]) -> bool:
+    """Whether an earlier version of penstock was writing this file when it was killed."""
+    status = path.stat()
+    return f"inode:{status.st_dev}:{status.st_ino}" in descriptions and _begins_with_a_record(path)
+
+
+def _get_beginning(description: str) -> int | None:
+    if not description.startswith(_BEGINNING):
+        return None
+    return int(description.removeprefix(_BEGINNING).partition(":")[0])
 
 
 def hidden_name(name: str, purpose: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from penstock.entities import JobStatus, RecordId, RecordStatus
 from penstock.errors import DamagedRecordError, StorageError
 from penstock.jobs.failures import is_refusal
+from penstock.jobs.finished_records import FinishedRecords
 from penstock.jobs.options import JobOptions
 from penstock.jobs.progress import Progress, StepCount
 from penstock.jobs.runner import JobRunner
@@ -32,18 +32,11 @@ async def resume_job(
     unsplit_seeds: set[RecordId] = set()
     retries: dict[RecordId, Retry] | None = None
     if options.retry_failed:
-        finished, retries, unsplit_seeds = await _load_failed(
-            runtime.storage, job.id, pipeline, options.on_existing_record
-        )
-    elif options.on_existing_record is not None:
-        finished = await _load_existing(runtime.storage, job.id, options.on_existing_record)
-    else:
-        async with runtime.storage.reading() as session:
-            finished = {item.identity async for item in records.finished_items(session, job.id)}
+        retries, unsplit_seeds = await _load_failed(runtime.storage, job.id, pipeline)
     earlier = EarlierWork(
         progress=await _load_progress(runtime.storage, job, total),
         seconds=float((job.usage or {}).get("execution_time", 0.0)),
-        finished=finished,
+        finished=FinishedRecords.of_job(runtime.storage, job.id),
         retries=retries,
         unsplit_seeds=unsplit_seeds,
     )
@@ -66,52 +59,33 @@ async def save_outcome(runtime: Runtime, job: Job, runner: JobRunner, status: Jo
             await jobs.update_job(session, job.id, **fields)
 
 
-async def _load_existing(
-    storage: Storage, job_id: int, on_existing: Callable[[Record], None]
-) -> set[RecordId]:
-    """The identities of a job's records, each of which is passed to ``on_existing``."""
-    async with storage.reading() as session:
-        finished = {item.identity async for item in records.finished_items(session, job_id)}
-    async for record in records.stream_records(
-        storage, RecordFilter(job_id=job_id), order="identity", on_damage=_log_damage
-    ):
-        if record.identity is not None:
-            on_existing(record)
-    return finished
-
-
 def _log_damage(damage: DamagedRecordError) -> None:
     logger.error("%s", damage.message)
 
 
 async def _load_failed(
-    storage: Storage, job_id: int, pipeline: Pipeline, on_existing: Callable[[Record], None] | None
-) -> tuple[set[RecordId], dict[RecordId, Retry], set[RecordId]]:
-    """The existing records, how to retry the failed ones, and the seeds whose multiplier failed.
+    storage: Storage, job_id: int, pipeline: Pipeline
+) -> tuple[dict[RecordId, Retry], set[RecordId]]:
+    """How to retry the failed records, and the seeds whose multiplier failed.
 
     The one failed record of such a seed is deleted, because its children take its place.
     """
-    finished: set[RecordId] = set()
     retries: dict[RecordId, Retry] = {}
     unsplit: dict[RecordId, int] = {}
+    failed = RecordFilter(job_id=job_id, status=RecordStatus.FAILED)
     async for record in records.stream_records(
-        storage, RecordFilter(job_id=job_id), order="identity", on_damage=_log_damage
+        storage, failed, order="identity", traces=False, on_damage=_log_damage
     ):
         if record.identity is None:
             continue
-        failed = record.status is RecordStatus.FAILED
-        if failed and pipeline.is_multiplier and not record.identity.child:
+        if pipeline.is_multiplier and not record.identity.child:
             unsplit[record.identity] = record.id
-            continue
-        finished.add(record.identity)
-        if failed:
+        else:
             retries[record.identity] = _plan_retry(record)
-        if on_existing is not None:
-            on_existing(record)
     if unsplit:
         async with storage.session() as session:
             await records.delete_matching(session, RecordFilter(ids=tuple(unsplit.values())))
-    return finished, retries, set(unsplit)
+    return retries, set(unsplit)
 
 
 async def _load_progress(storage: Storage, job: Job, total: int | None) -> Progress:

@@ -6,10 +6,9 @@ starting the same run again continues it, however it ended.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -17,22 +16,15 @@ from typing import Any
 
 from penstock import llm
 from penstock.entities import JobStatus, Usage
-from penstock.errors import PipelineError
+from penstock.errors import PipelineError, StorageError
 from penstock.file_names import path_key, show_path
 from penstock.jobs.job_holder import hold_job
 from penstock.jobs.options import JobOptions, RunOptions
 from penstock.jobs.output_files import find_output_files, lock_files, refuse_inputs
-from penstock.jobs.output_owner import (
-    Identities,
-    find_own_files,
-    join_identities,
-    list_inputs,
-    refuse_unknown_files,
-    save_identities,
-)
+from penstock.jobs.output_owner import FoundFiles, find_own_files, list_inputs, refuse_unknown_files
 from penstock.jobs.progress import Progress
-from penstock.jobs.record_files import RecordFiles
 from penstock.jobs.resume import resume_job, save_outcome
+from penstock.jobs.run_output import RunOutput
 from penstock.jobs.runner import JobRunner
 from penstock.jobs.runtime import Runtime, open_runtime
 from penstock.lifecycle import background_task
@@ -47,10 +39,9 @@ from penstock.workflow import Pipeline
 
 __all__ = ["Run", "RunOptions", "RunReport", "open_run", "run"]
 
+_SHOWN_RECORDS = 5
 ORIGIN = "run"
 """``options["origin"]`` of a run's job: the command that started it continues it, not the service."""
-_FLUSH_SECONDS = 0.5
-"""How long a finished record may wait before it can be read in the output file."""
 
 
 @dataclass(slots=True)
@@ -107,8 +98,12 @@ class Run:
     model: str
     _runner: JobRunner
     _seeds: SeedSource
-    _files: RecordFiles | None
+    _output: RunOutput
+    _output_path: Path | None
     _runtime: Runtime
+    _is_made: bool
+    """Whether every record has been made by earlier runs."""
+    _is_stopped: bool = False
     _usage_before: Usage = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,29 +117,35 @@ class Run:
     async def process(self) -> RunReport:
         """Make the missing records. Raises StorageError; the same run can then be started again."""
         started = time.monotonic()
+        if self._is_made and self._output.is_current:
+            return self._report(JobStatus.COMPLETED, time.monotonic() - started)
         self._runtime.writer.update_job(self.job.id, status=JobStatus.RUNNING, error=None, completed_at=None)
         status = JobStatus.PAUSED
         try:
             async with background_task(self._flush_regularly(), "output file", self._runner.abort):
-                status = await self._runner.process(self._seeds.entries())
-        except PipelineError as error:
-            self._runner.error = error.message
+                status = await self._runner.process(() if self._is_made else self._seeds.entries())
+            await self.client.close()  # idle connections could hold the descriptors that the files need
+            await self._output.close(whole=self._is_whole(status))
+        except BaseException as error:
+            if isinstance(error, PipelineError):
+                self._runner.error = error.message
+            await self.client.close()
+            with suppress(StorageError):  # what came first is more important
+                await self._output.leave()
             raise
         finally:
-            await self.client.close()  # idle connections could hold the descriptors that the files need
-            try:
-                if self._files is not None:
-                    await self._close_files(self._files)
-            finally:
-                await save_outcome(self._runtime, self.job, self._runner, status, time.time())
+            await save_outcome(self._runtime, self.job, self._runner, status, time.time())
         return self._report(status, time.monotonic() - started)
 
     def stop(self) -> None:
         """End when the records in flight have finished; the run can be continued later."""
+        self._is_stopped = True
         self._runner.stop()
 
     def cancel(self) -> None:
         """End at once; the run can be continued later, and finished model calls are kept."""
+        self._is_stopped = True
+        self._output.stop()
         self._runner.cancel(JobStatus.PAUSED)
 
     def abort(self, error: PipelineError) -> None:
@@ -159,6 +160,10 @@ class Run:
         else:
             self._runner.stop(status, reason)
 
+    def abandon(self) -> None:
+        """Close the files as they are."""
+        self._output.abandon()
+
     def _report(self, status: JobStatus, seconds: float) -> RunReport:
         progress, usage = self.progress, self.progress.usage
         hits = usage.journal_hits - self._usage_before.journal_hits
@@ -170,20 +175,43 @@ class Run:
             usage=usage,
             seconds=seconds,
             model=self.model,
-            output=self._files.accepted.path if self._files else None,
-            failed_output=self._files.failed_output if self._files and progress.failed else None,
+            output=self._output_path,
+            failed_output=self._failed_path if progress.failed else None,
             error=self._runner.error,
             new=progress.made,
             calls=usage.llm_calls - self._usage_before.llm_calls - hits,
             journal_hits=hits,
-            advice=self._advise(),
+            advice=self._advise(status),
         )
 
-    def _advise(self) -> str | None:
+    @property
+    def _failed_path(self) -> Path | None:
+        return find_output_files(self._output_path).failed if self._output_path is not None else None
+
+    def _is_whole(self, status: JobStatus) -> bool:
+        """Whether the run has made all that it was asked for, which may be a part of the job."""
+        if self._is_stopped or self._runner.error is not None:
+            return False
+        return status in {JobStatus.COMPLETED, JobStatus.PAUSED}
+
+    def _advise(self, status: JobStatus) -> str | None:
         advice = []
         if unreadable := self.client.unreadable_entries:
             calls = "A call" if unreadable == 1 else f"{unreadable} calls"
             advice.append(f"{calls} in the journal could not be read and had to be made anew.")
+        if self._output.keeps_other_run and not self._is_whole(status):
+            advice.append(
+                f"{self._output_path} still has the records of an earlier run; it is replaced when this one "
+                f"has made all of its own. Until then: penstock export {self.job.id} -o FILE."
+            )
+        if damaged := self._output.unreadable:
+            shown = ", ".join(map(str, damaged[:_SHOWN_RECORDS])) + (
+                ", …" if damaged[_SHOWN_RECORDS:] else ""
+            )
+            advice.append(
+                f"The database is damaged: {len(damaged)} of the records of job {self.job.id} cannot be read "
+                f"and have no new line in the output (record {shown}). Restore it from a copy."
+            )
         if self._runner.setup_failed:
             advice.append("Put this right, then start the same run again: it continues.")
         if failed := self.progress.failed:
@@ -191,21 +219,12 @@ class Run:
             advice.append(f"Start the same run again with --retry-failed to make {records} again.")
         return " ".join(advice) or None
 
-    async def _close_files(self, files: RecordFiles) -> None:
-        """Complete the files; what identifies them is saved first, since a kill may come at any moment."""
-        writing = files.describe()
-        complete = files.finish()
-        await save_identities(
-            self._runtime, self.job, {name: [*writing[name], *complete[name]] for name in writing}
-        )
-        files.close()
-        await save_identities(self._runtime, self.job, complete)
-
     async def _flush_regularly(self) -> None:
-        """Let readers of the output files see what has finished."""
-        while self._files is not None:
-            await asyncio.sleep(_FLUSH_SECONDS)
-            self._files.flush()
+        """Let readers of the files see what has finished; a file that cannot be written ends the run."""
+        try:
+            await self._output.flush_regularly()
+        except StorageError as error:
+            self._runner.stop(JobStatus.PAUSED, error.message)
 
 
 @asynccontextmanager
@@ -230,43 +249,58 @@ async def open_run(
         refuse_inputs(outputs, [*list_inputs(seeds, settings), *map(Path, inputs)])
         refuse_unknown_files(outputs, options, settings)
     async with lock_files(outputs), open_runtime(settings) as runtime:
-        job, own = await _find_or_create_job(runtime.storage, pipeline, seeds, options, settings)
+        job, found = await _find_or_create_job(runtime.storage, pipeline, seeds, options, settings)
         async with hold_job(runtime.storage, job.id, "penstock run") as held:
-            async with runtime.storage.reading() as session:
-                job = await jobs.get_job(session, job.id)  # as the holder before has left it
-            files = _open_files(options, own)
+            prepared = await _prepare(runtime, job.id, pipeline, seeds, options, found)
+            held.follow_requests(prepared.follow_request, prepared.abort)
             try:
-                job_options = _to_job_options(options, files)
-                runner = await resume_job(runtime, job, pipeline, job_options, total=seeds.total)
-                if files is not None:
-                    await save_identities(runtime, job, join_identities(own, files.describe()))
-                    files.publish()
-                prepared = Run(
-                    name=pipeline.name,
-                    job=job,
-                    progress=runner.progress,
-                    client=runtime.client,
-                    model=settings.default_model,
-                    _runner=runner,
-                    _seeds=seeds,
-                    _files=files,
-                    _runtime=runtime,
-                )
-                held.follow_requests(prepared.follow_request, prepared.abort)
                 yield prepared
             finally:
-                if files is not None:
-                    files.abandon()
+                prepared.abandon()
 
 
-def _to_job_options(options: RunOptions, files: RecordFiles | None) -> JobOptions:
-    return JobOptions(
+async def _prepare(
+    runtime: Runtime,
+    job_id: int,
+    pipeline: Pipeline,
+    seeds: SeedSource,
+    options: RunOptions,
+    found: FoundFiles,
+) -> Run:
+    """The run of a job that this process holds."""
+    async with runtime.storage.reading() as session:
+        job = await jobs.get_job(session, job_id)  # as the holder before has left it
+    output = RunOutput(runtime, job, options.output, found)
+    job_options = JobOptions(
         concurrency=options.concurrency,
         mode=options.mode,
         retry_failed=options.retry_failed,
         limit=options.limit,
-        on_existing_record=files.append_existing if files else None,
-        on_new_record=files.append_new if files else None,
+        on_new_record=output.append_new,
+    )
+    total = seeds.total if seeds.total is not None else job.total_seeds or None
+    runner = await resume_job(runtime, job, pipeline, job_options, total=total)
+    await output.compare()
+    # The job is that of these very seeds: with the records that completed it, the seeds need not be read.
+    is_made = job.status is JobStatus.COMPLETED and output.has_same_records
+    if options.retry_failed and runner.progress.failed:
+        is_made = False
+    if is_made:
+        runner.progress.seeds_done = float(total or 0)
+    if not (is_made and output.is_current):
+        await output.open()
+    return Run(
+        name=pipeline.name,
+        job=job,
+        progress=runner.progress,
+        client=runtime.client,
+        model=runtime.settings.default_model,
+        _runner=runner,
+        _seeds=seeds,
+        _output=output,
+        _output_path=options.output,
+        _runtime=runtime,
+        _is_made=is_made,
     )
 
 
@@ -302,17 +336,19 @@ async def run(
 
 async def _find_or_create_job(
     storage: Storage, pipeline: Pipeline, seeds: SeedSource, options: RunOptions, settings: Settings
-) -> tuple[Job, Identities]:
-    """The job of this run, and those of its files that a run has written."""
+) -> tuple[Job, FoundFiles]:
+    """The job of this run, and the files under its names that a run has written."""
     definition = pipeline.to_dict()
     output = _output_key(options.output)
     key = _run_key(definition, seeds.digest, settings.default_model, output)
-    fresh = options.mode is llm.JournalMode.FRESH
+    job: Job | None = None
+    if options.mode is not llm.JournalMode.FRESH:
+        async with storage.reading() as session:
+            job = await jobs.find_job(session, key)
+    found = await find_own_files(storage, options, output, job.id if job else None, settings)
+    if job is not None:
+        return job, found
     async with storage.session() as session:
-        own = await find_own_files(session, options, output, settings)
-        found = await jobs.find_job(session, key)
-        if found is not None and not fresh:
-            return found, own
         pipeline_id = await _find_or_save_pipeline(session, pipeline.name, definition)
         job_id = await jobs.create_job(
             session,
@@ -323,7 +359,7 @@ async def _find_or_create_job(
             source={"seeds": seeds.name, "digest": seeds.digest},
             options={"output": output, "model": settings.default_model, "origin": ORIGIN},
         )
-        return await jobs.get_job(session, job_id), own
+        return await jobs.get_job(session, job_id), found
 
 
 def _output_key(output: Path | None) -> str:
@@ -337,10 +373,6 @@ async def _find_or_save_pipeline(session: Session, name: str, definition: dict[s
         if stored.definition == definition:
             return stored.id
     return await pipelines.save_pipeline(session, name, definition)
-
-
-def _open_files(options: RunOptions, own: Identities) -> RecordFiles | None:
-    return RecordFiles(options.output, owns_failed="failed" in own) if options.output else None
 
 
 def _run_key(definition: dict[str, Any], digest: str, model: str, output: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from penstock import llm
@@ -18,10 +18,17 @@ from penstock.errors import (
     SerializationError,
     ValidationError,
 )
+from penstock.jobs.finished_records import FinishedRecords
 from penstock.jobs.options import JobOptions
 from penstock.jobs.progress import Progress
 from penstock.seeds import Seed, UnusableSeed
 from penstock.workflow import Child, Pipeline, RunContext, snapshot
+
+_SKIPPED_PER_TURN = 500
+"""Existing records after which other tasks of the event loop get their turn."""
+
+_Identity = tuple[RecordId, Mapping[str, Any], llm.Sample, BadInputError | None]
+"""A record before a multiplier: identity, variables, sample, and why its seed cannot be used, if so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ class EarlierWork:
     progress: Progress
     seconds: float = 0.0
     """How long they took."""
-    finished: Container[RecordId] = frozenset()
+    finished: FinishedRecords = field(default_factory=FinishedRecords)
     """Records that need not be made again."""
     retries: Mapping[RecordId, Retry] | None = None
     """The failed records to make again; None in a run that makes the missing records instead."""
@@ -92,32 +99,31 @@ class WorkItems:
         """Called when a record is about to call a model."""
         self._pipeline = pipeline
         self._identities = _list_identities(seeds)
+        self._pending: _Identity | None = None
+        """The next record, while it is not known yet whether it exists."""
         self._mode = options.mode
         self._left = sys.maxsize if options.limit is None else options.limit
         self._earlier = earlier
         self._progress = earlier.progress
         self._journal = journal
-        self._splitting = asyncio.Lock()
+        self._preparing = asyncio.Lock()
 
     async def prepare_next(self) -> bool:
         """Prepare the next records; False when there are no more seeds, or the limit is reached.
 
         After True there may still be no record ready: then ask again.
         """
-        if not self._pipeline.is_multiplier:
-            return self._prepare_one()
-        async with self._splitting:
+        async with self._preparing:
+            if not self._pipeline.is_multiplier:
+                return await self._prepare_one()
             if self.ready:  # another worker has prepared some meanwhile
                 return True
-            following = next(self._identities, None)
-            if following is None or self._left <= 0:
-                self.incomplete |= following is not None
-                return False
-            await self._split(*following)
-            return True
+            return await self._prepare_children()
 
-    def _prepare_one(self) -> bool:
-        for identity, metadata, sample, error in self._identities:
+    async def _prepare_one(self) -> bool:
+        skipped = 0
+        while (following := await self._take_next()) is not None:
+            identity, metadata, sample, error = following
             if not self._is_within_limit():
                 return False
             if self._is_to_be_made(identity):
@@ -128,7 +134,31 @@ class WorkItems:
                     self._add(identity, metadata, sample, Child(snapshot(dict(metadata))))
                 return True
             self._skip(identity, 1.0)
+            skipped += 1
+            if skipped % _SKIPPED_PER_TURN == 0:
+                await asyncio.sleep(0)
         return False
+
+    async def _prepare_children(self) -> bool:
+        following = await self._take_next()
+        if following is None or self._left <= 0:
+            self.incomplete |= following is not None
+            return False
+        await self._split(*following)
+        return True
+
+    async def _take_next(self) -> _Identity | None:
+        """The next record before a multiplier, once it is known whether its seed's records exist.
+
+        A worker that is cancelled meanwhile leaves it to the next.
+        """
+        if self._pending is None:
+            self._pending = next(self._identities, None)
+        following = self._pending
+        if following is not None and not self._earlier.finished.knows(following[0].seed):
+            await self._earlier.finished.read_on(following[0].seed)
+        self._pending = None
+        return following
 
     async def _split(
         self,
@@ -220,8 +250,7 @@ class WorkItems:
 
 def _list_identities(
     seeds: Iterable[Seed | UnusableSeed],
-) -> Iterator[tuple[RecordId, Mapping[str, Any], llm.Sample, BadInputError | None]]:
-    """The records before a multiplier: identity, variables, sample, and why a seed cannot be used, if so."""
+) -> Iterator[_Identity]:
     numbers = llm.SampleNumbers()
     for index, seed in enumerate(seeds):
         if isinstance(seed, UnusableSeed):

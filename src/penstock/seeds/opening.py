@@ -49,13 +49,15 @@ def open_seeds(
     separator: str | None = None,
     max_bytes: int | None = None,
     limit: int | None = None,
+    is_known: Callable[[str], bool] | None = None,
 ) -> SeedSource:
     """The seeds of a file, or of standard input when ``source`` is ``-``.
 
     The format follows from the file name unless it is given; for standard input and pipes it is detected from
     the first bytes. Content that gzip compressed is unpacked. ``separator`` is that of a CSV file. With
     ``limit`` only so many records are wanted: a stream is read no further, and a large file is not checked to
-    its end. Raises BadInputError for what cannot be used, TooLargeError beyond ``max_bytes``.
+    its end. A file whose digest ``is_known`` was read through before, and is not read through again. Raises
+    BadInputError for what cannot be used, TooLargeError beyond ``max_bytes``.
     """
     if str(source) == "-":
         stream = _get_standard_input()
@@ -72,7 +74,7 @@ def open_seeds(
         check_size(file.size, max_bytes, name)
         chosen = format or get_format(name)
         content = _Content(name, file.open, may_have_changed=file.may_have_changed)
-        source_ = _make_source(_unpack(content, chosen, max_bytes), chosen, separator, limit)
+        source_ = _make_source(_unpack(content, chosen, max_bytes), chosen, separator, limit, is_known)
         source_.path = path
         return source_
     except FileNotFoundError as error:
@@ -195,11 +197,12 @@ def _make_source(
     format: SeedFormat,  # noqa: A002 - the name that users know
     separator: str | None,
     limit: int | None,
+    is_known: Callable[[str], bool] | None = None,
 ) -> SeedSource:
     """A source over a content, checked as far as that is cheap."""
     seeds = _Seeds(content, format, separator)
     try:
-        return _check(seeds, limit)
+        return _check(seeds, limit, is_known)
     except BadInputError as error:
         name = content.name
         if error.message.startswith(name):
@@ -207,7 +210,7 @@ def _make_source(
         raise type(error)(f"{name}: {error.message}", {"file": name, **error.detail}) from error
 
 
-def _check(seeds: _Seeds, limit: int | None) -> SeedSource:
+def _check(seeds: _Seeds, limit: int | None, is_known: Callable[[str], bool] | None) -> SeedSource:
     make = partial(SeedSource, seeds.name, seeds.format, digest=seeds.digest, close=seeds.content.close)
     if seeds.format in _LOADED_WHOLE:
         loaded = list(raise_unusable(seeds.read()))
@@ -222,7 +225,8 @@ def _check(seeds: _Seeds, limit: int | None) -> SeedSource:
     if next(raise_unusable(seeds.read()), None) is None:
         raise BadInputError(NO_SEEDS)
     notes = seeds.list_notes()
-    if seeds.size > (_CHECKED_BYTES if limit is None else _CHECKED_FOR_PART):
+    is_large = seeds.size > (_CHECKED_BYTES if limit is None else _CHECKED_FOR_PART)
+    if is_large or (is_known is not None and is_known(seeds.digest)):
         return make(seeds.read, total=None, notes=notes)
     total = count_records(raise_unusable(seeds.read()))
     return make(seeds.read, total=total, notes=notes, is_checked=True)

@@ -14,6 +14,8 @@ from penstock.storage.trace_codec import unpack_changes, unpack_trace
 
 
 def _without(metadata: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    if not names:
+        return dict(metadata)
     return {key: value for key, value in metadata.items() if key not in names}
 
 

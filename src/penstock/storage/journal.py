@@ -85,15 +85,14 @@ class DurableJournal(AsyncResource):
         self._closing = False
 
     async def open(self) -> Self:
-        """Load the keys; when there are many, the rest is loaded while the first look-ups are answered."""
+        """Load the keys; many of them are loaded while the first look-ups are answered."""
         async with self._storage.reading() as session:
             count = await session.fetch_value(select(func.count()).select_from(journal))
         self._filters = [KeyFilter(count * 2)]
         self._free = self._filters[0].capacity - count
         self._closing = False
-        self._loader = asyncio.create_task(self._load(self._filters[0]), name="penstock journal keys")
         if count <= _KEYS_PER_LOAD:
-            await self._loader
+            await self._load(self._filters[0])
         return self
 
     async def aclose(self) -> None:
@@ -107,6 +106,8 @@ class DurableJournal(AsyncResource):
 
     async def find(self, key: bytes) -> bytes | None:
         """The call that was saved under ``key``, or None; raises StorageError."""
+        if not self._loaded and self._loader is None:
+            self._loader = asyncio.create_task(self._load(self._filters[0]), name="penstock journal keys")
         if self._loaded and not any(key in known for known in self._filters):
             return None
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()

@@ -32,7 +32,9 @@ from penstock.storage.damaged_values import UNREADABLE_TIME
 
 def to_iso8601(time: datetime) -> str:
     """A time as ISO 8601 in UTC, always of the same length, so that texts sort as times do."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if time.tzinfo is not UTC:
+        time = time.astimezone(UTC)
+    return time.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def to_datetime(value: Any) -> datetime | None:
@@ -42,6 +44,8 @@ def to_datetime(value: Any) -> datetime | None:
     if isinstance(value, (int, float)):
         return datetime.fromtimestamp(value, UTC)
     time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    if time.tzinfo is UTC:  # all that the database gives; the rest would take most of the time
+        return time
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 

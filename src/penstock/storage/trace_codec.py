@@ -121,6 +121,9 @@ def unpack_changes(state: str | None) -> tuple[dict[str, Any], list[str]]:
     changed = from_json(state)
     if not isinstance(changed, dict):
         return {}, []
+    assert state is not None
+    if '"$' not in state:  # most states have neither
+        return changed, []
     twin = changed.pop(_SAME, None)
     removed = changed.pop(_REMOVED, [])
     if any(key.startswith("$$") for key in changed):

@@ -28,6 +28,9 @@ COLUMNS_WITHOUT_TRACE = tuple(
 )
 """The same with null for the trace, which is most of a record."""
 
+_WIDTH = len(COLUMNS)
+_STATUSES = {status.value: status for status in RecordStatus}
+
 UNREPORTED = -1
 """In the column ``cached_tokens`` of a record of whose calls one was not reported by its provider: the other
 columns then hold estimates."""
@@ -118,38 +121,47 @@ def _clamp(count: float) -> int:
 
 
 def to_record(row: Row[Any]) -> Record:
-    """The record that a row of ``COLUMNS`` holds, without the fields of its seed that are stored once."""
-    metadata = from_stored_json(row.metadata)
+    """The record that a row of ``COLUMNS`` holds, without the fields of its seed that are stored once.
+
+    The row may have more columns after these. An export reads many rows, and the columns of one by their
+    names would take longer than everything else.
+    """
+    (
+        id_, output, metadata, status, pipeline_id, job_id, trace, created_at, updated_at, seed, repetition,
+        child, pipeline_version, state, edits, error, cause, attempts, input_tokens, output_tokens,
+        cached_tokens, llm_calls, journal_hits, cost, usage_start, usage_end,
+    ) = row[:_WIDTH]  # fmt: skip
+    metadata = from_stored_json(metadata)
     consumed = metadata.pop(_CONSUMED, ()) if isinstance(metadata, dict) else ()
     return Record(
-        id=row.id,
-        output=unescape_text(row.output),
+        id=id_,
+        output=unescape_text(output),
         metadata=metadata,
-        status=RecordStatus(row.status),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        pipeline_id=row.pipeline_id,
-        job_id=row.job_id,
-        pipeline_version=row.pipeline_version,
-        identity=None if row.seed is None else RecordId(row.seed, row.repetition, row.child),
-        error=from_stored_json(row.error),
-        cause=row.cause,
-        attempts=row.attempts,
+        status=_STATUSES.get(status) or RecordStatus(status),
+        created_at=created_at,
+        updated_at=updated_at,
+        pipeline_id=pipeline_id,
+        job_id=job_id,
+        pipeline_version=pipeline_version,
+        identity=None if seed is None else RecordId(seed, repetition, child),
+        error=None if error is None else from_stored_json(error),
+        cause=cause,
+        attempts=attempts,
         usage=Usage(
-            input_tokens=row.input_tokens,
-            output_tokens=row.output_tokens,
-            cached_tokens=max(row.cached_tokens, 0),
-            unreported_calls=int(row.cached_tokens < 0),
-            llm_calls=row.llm_calls,
-            cost=row.cost,
-            start_time=row.usage_start,
-            end_time=row.usage_end,
-            journal_hits=row.journal_hits,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cached_tokens=max(cached_tokens, 0),
+            unreported_calls=int(cached_tokens < 0),
+            llm_calls=llm_calls,
+            cost=cost,
+            start_time=usage_start,
+            end_time=usage_end,
+            journal_hits=journal_hits,
         ),
-        edits=from_stored_json(row.edits) or {},
+        edits=from_stored_json(edits) or {},
         consumed=tuple(consumed),
-        packed_trace=None if row.trace is None else unescape_json(row.trace),
-        packed_state=None if row.state is None else unescape_json(row.state),
+        packed_trace=None if trace is None else unescape_json(trace),
+        packed_state=None if state is None else unescape_json(state),
     )
 
 

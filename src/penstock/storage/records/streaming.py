@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from sqlalchemy import Column, func, select
 
-from penstock.entities import RecordId, RecordStatus
 from penstock.errors import DamagedRecordError
 from penstock.storage.database import Storage
 from penstock.storage.entities import Record
 from penstock.storage.filters import RecordFilter, after, conditions
-from penstock.storage.jobs import read_status
 from penstock.storage.records.damage import fetch_rows
 from penstock.storage.records.rows import COLUMNS, COLUMNS_WITHOUT_TRACE
 from penstock.storage.records.seed_fields import SeedFields, to_records
-from penstock.storage.session import Session
 from penstock.storage.tables import records
 
 _BATCH = 500
-_IDENTITIES_AT_ONCE = 5_000
-
-
-class Finished(NamedTuple):
-    """A record that is there already, so that a resumed job does not make it again."""
-
-    identity: RecordId
-    status: RecordStatus
 
 
 async def stream_records(
@@ -80,20 +69,3 @@ async def stream_records(
         if order == "identity":
             position = (last.job_id, last.seed, last.repetition, len(last.child), last.child)
         batch = query.where(*after(keys, position))
-
-
-async def finished_items(session: Session, job_id: int) -> AsyncIterator[Finished]:
-    """The records that the job has already."""
-    table = records.c
-    keys = [table.seed, table.repetition, table.child]
-    query = (
-        select(*keys, table.status)
-        .where(table.job_id == job_id, table.seed.is_not(None))
-        .order_by(*keys)
-        .limit(_IDENTITIES_AT_ONCE)
-    )
-    batch = query
-    while rows := await session.fetch_all(batch):
-        for seed, repetition, child, status in rows:
-            yield Finished(RecordId(seed, repetition, child), read_status(status))
-        batch = query.where(*after(keys, rows[-1][:3]))
