@@ -31,7 +31,7 @@ def find_base(endpoint: str) -> str:
     if other := next((end for end in _OTHER_ENDS if path.lower().endswith(end)), None):
         raise ConfigurationError(
             f"LLM_ENDPOINT ends in {other}, which is no request of OpenAI's protocol: give the base of the "
-            "API, such as https://host/v1, or write the provider before the model's name, such as anthropic/….",
+            "API, such as https://host/v1, or write the provider before the model's name.",
         )
     end = next((end for end in (*_OLLAMA_ENDS, *_OPENAI_ENDS) if path.lower().endswith(end)), "")
     path = path[: len(path) - len(end)].rstrip("/")
