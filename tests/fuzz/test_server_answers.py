@@ -96,8 +96,8 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 NAMES = [
     "choices", "message", "content", "text", "index", "finish_reason", "usage", "prompt_tokens", "detail",
-    "completion_tokens", "error", "errors", "code", "prompt_tokens_details", "cached_tokens", "status", "refusal",
-    "reasoning", "thinking", "type",
+    "completion_tokens", "error", "errors", "code", "prompt_tokens_details", "cached_tokens", "status",
+    "refusal", "reasoning", "thinking", "type",
 ]  # fmt: skip
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 JSON = st.recursive(
