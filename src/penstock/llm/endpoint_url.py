@@ -30,8 +30,8 @@ def find_base(endpoint: str) -> str:
     path = _path_of(endpoint, lower=False)
     if other := next((end for end in _OTHER_ENDS if path.lower().endswith(end)), None):
         raise ConfigurationError(
-            f"LLM_ENDPOINT ends in {other}, which is no request of OpenAI's protocol: give the base of "
-            "the API, such as https://host/v1, or write the provider before the model's name: anthropic/….",
+            f"LLM_ENDPOINT ends in {other}, which is no request of OpenAI's protocol: give the base of the "
+            "API, such as https://host/v1, or write the provider before the model's name.",
         )
     end = next((end for end in (*_OLLAMA_ENDS, *_OPENAI_ENDS) if path.lower().endswith(end)), "")
     path = path[: len(path) - len(end)].rstrip("/")

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from pydantic import SecretStr
 
-from penstock.errors import LLMClientError, LLMSetupError, LLMUnavailableError
+from penstock.errors import LLMClientError, LLMError, LLMSetupError, LLMUnavailableError
 from penstock.llm import CallContext, Client, use_call_context
+from penstock.llm.providers import Route
+from penstock.llm.transports.litellm import LiteLLMTransport
 from penstock.settings import Settings
 from penstock.testing import ModelServer, Reply
 from support.messages import say
+from support.raw_server import listen, make_certificate, scripted, tls_server
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 
 
 async def test_a_provider_whose_package_is_missing_is_an_error_of_the_set_up(
@@ -195,3 +204,187 @@ async def test_usage_that_a_provider_does_not_report_is_unknown(model: ModelServ
         completion = await client.complete(say("a"))
 
     assert completion.usage.to_dict()["total_tokens"] is None
+
+
+class _Http:
+    """A raw server's answers: JSON bodies under a status, with further header lines."""
+
+    @staticmethod
+    def answer(body: Any, status: str = "200 OK", *headers: str) -> bytes:
+        content = body if isinstance(body, bytes) else orjson.dumps(body)
+        lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(content)}"]
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+
+
+PROVIDERS = [CLAUDE, GEMINI, COHERE, "deepseek/chat", "azure/gpt-4o"]
+
+
+async def _ask_raw(
+    name: str, *answers: bytes, tls: ssl.SSLContext | None = None, scheme: str | None = None, **changes: Any
+) -> tuple[Any, int]:
+    """The completion, or the error, of a call to a server that sends these bytes, and its requests."""
+    handler, requests, _ = scripted(*answers)
+    async with listen(handler, tls) as port:
+        settings = Settings(
+            llm_endpoint=f"{scheme or ('https' if tls else 'http')}://127.0.0.1:{port}",
+            llm_model=name,
+            llm_api_key=SecretStr("sk-test-0123456789"),
+            llm_deadline=20.0,
+            **changes,
+        )
+        async with Client(settings) as client:
+            try:
+                return await client.complete(say("a")), len(requests)
+            except LLMError as error:
+                return error, len(requests)
+
+
+@pytest.mark.parametrize(
+    "status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"]
+)
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_a_redirect_carries_nothing_to_another_server(name: str, status: str) -> None:
+    elsewhere, other_requests, _ = scripted(*[b""] * 5)
+
+    async with listen(elsewhere) as port:
+        target = f"http://127.0.0.1:{port}/v1/messages"
+        error, requests = await _ask_raw(name, _Http.answer(b"", status, f"Location: {target}"))
+
+    assert isinstance(error, LLMSetupError)
+    assert f"sends requests on to {target}; set LLM_ENDPOINT to that address" in error.message
+    assert (requests, other_requests) == (1, [])
+
+
+def test_clients_of_each_library_follow_no_redirects_for_litellm_and_do_for_others() -> None:
+    code = """
+import asyncio, sys
+sys.path.insert(0, sys.argv[1])
+import aiohttp, httpx, requests
+from penstock.llm.transports.litellm_http import prepare_clients, watch_exchange
+from support.raw_server import listen
+
+async def serve_redirects(reader, writer):
+    line = await reader.readline()
+    while (await reader.readline()).strip():
+        pass
+    to = b"Location: /second\\r\\n" if b"first" in line else b""
+    status = b"307 Go" if to else b"200 OK"
+    end = b"Content-Length: 0\\r\\nConnection: close\\r\\n\\r\\n"
+    writer.write(b"HTTP/1.1 " + status + b"\\r\\n" + to + end)
+    await writer.drain()
+
+async def statuses(url):
+    found = []
+    async with httpx.AsyncClient(follow_redirects=True) as client:
+        found.append((await client.post(url)).status_code)
+        found.append((await client.get(url, follow_redirects=True)).status_code)
+    with httpx.Client(follow_redirects=True) as client:
+        found.append((await asyncio.to_thread(client.post, url)).status_code)
+    async with aiohttp.ClientSession() as session, session.post(url) as response:
+        found.append(response.status)
+    found.append((await asyncio.to_thread(requests.post, url)).status_code)
+    return found
+
+async def main():
+    prepare_clients()
+    async with listen(serve_redirects) as port:
+        url = f"http://127.0.0.1:{port}/first"
+        with watch_exchange():
+            inside = await statuses(url)
+        print(inside, await statuses(url))
+
+asyncio.run(main())
+"""
+    tests = str(Path(__file__).parents[2])
+
+    run = subprocess.run([sys.executable, "-c", code, tests], capture_output=True, text=True, check=True)
+
+    assert run.stdout == "[307, 307, 307, 307, 307] [200, 200, 200, 200, 200]\n"
+
+
+@pytest.mark.parametrize("name", ["deepseek/chat", "azure/gpt-4o"])
+@pytest.mark.parametrize("status", ["201 Created", "202 Accepted", "206 Partial Content"])
+async def test_any_good_status_with_an_answer_is_an_answer(name: str, status: str) -> None:
+    completion, requests = await _ask_raw(name, _Http.answer(CHAT, status))
+
+    assert (completion.text, requests) == ("hi", 1)
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_an_error_under_a_good_status_is_told_in_the_providers_words(name: str) -> None:
+    error, requests = await _ask_raw(name, _Http.answer({"error": {"message": "bad key", "code": "401"}}))
+
+    assert isinstance(error, LLMSetupError)
+    assert "(401: bad key)" in error.message
+    assert requests == 1
+
+
+@pytest.mark.parametrize("usage", ["none", [], {"prompt_tokens": 2**63, "completion_tokens": 1}])
+async def test_usage_that_cannot_be_read_is_unknown_and_the_answer_counts(usage: Any) -> None:
+    completion, requests = await _ask_raw("deepseek/chat", _Http.answer({**CHAT, "usage": usage}))
+
+    assert (completion.text, requests) == ("hi", 1)
+    assert completion.usage.to_dict()["total_tokens"] is None
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"7", b"<html>sign in</html>"])
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_what_is_no_answer_is_shown_without_a_traceback(name: str, body: bytes) -> None:
+    error, requests = await _ask_raw(name, *[_Http.answer(body)] * 3)
+
+    assert isinstance(error, LLMUnavailableError)
+    assert body.decode() in error.message
+    assert "Traceback" not in error.message
+    assert "site-packages" not in f"{error.message} {error.detail}"
+    assert requests == 3
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_a_status_counts_whatever_the_encoding_of_its_body(name: str) -> None:
+    error, requests = await _ask_raw(
+        name, _Http.answer(b"\x8b\x02\x80", "401 Unauthorized", "Content-Encoding: br")
+    )
+
+    assert isinstance(error, LLMSetupError)
+    assert requests == 1
+
+
+@needs_openssl
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_a_certificate_that_is_not_trusted_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    tls = tls_server(*make_certificate(tmp_path))
+
+    error, requests = await _ask_raw(name, tls=tls)
+    http_error, _ = await _ask_raw(name, tls=tls, scheme="http")
+
+    assert isinstance(error, LLMSetupError)
+    assert "its certificate is not accepted (self-signed certificate)" in error.message
+    assert "it speaks TLS; write https:// in LLM_ENDPOINT" in http_error.message
+    assert requests == 0
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_what_is_not_http_is_refused_after_two_tries(name: str) -> None:
+    error, requests = await _ask_raw(name, *[b"SSH-2.0-OpenSSH_9.2\r\n"] * 2)
+
+    assert isinstance(error, LLMSetupError)
+    assert "what the server sends is not HTTP/1.1" in error.message
+    assert requests == 2
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_quotas_in_the_headers_of_an_answer_are_used(name: str) -> None:
+    body = MESSAGE if name == CLAUDE else CHAT
+    headers = [
+        f"x-ratelimit-{part}: {value}" for part, value in (("limit", 9), ("remaining", 4), ("reset", 30))
+    ]
+    handler, _, _ = scripted(_Http.answer(body, "200 OK", *headers))
+    route = Route(
+        name.partition("/")[0], name.partition("/")[2], name, api_key=SecretStr("sk-test-0123456789")
+    )
+
+    async with listen(handler) as port:
+        transport = LiteLLMTransport(replace(route, api_base=f"http://127.0.0.1:{port}"))
+        answer = await transport.send({"messages": say("a")}, 20.0)
+
+    assert [(quota.unit, quota.limit, quota.remaining) for quota in answer.quotas] == [("requests", 9.0, 4.0)]

@@ -16,7 +16,7 @@ from penstock.serialization import to_json
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
 """What ``read_answer`` raises for a body of another shape."""
 _MOST_TOKENS = 2**53
-_MOST_DIGITS = 400
+_MOST_DIGITS = 300
 _LONGEST_REASON = 100
 _LARGEST_TOLERATED = 2**22
 """Bytes; the tolerant reader is slow."""
@@ -117,7 +117,7 @@ def describe_body(text: str) -> str:
 def _index(choice: dict[str, Any]) -> float:
     try:
         return float(choice.get("index") or 0)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0
 
 
