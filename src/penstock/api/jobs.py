@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import File, Form, Query, UploadFile
+from fastapi import File, Form, Query, Request, UploadFile
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
@@ -41,6 +41,7 @@ PipelineForm = Annotated[int, Form(ge=0, lt=2**63, description="The pipeline tha
     responses=_UNKNOWN,
 )
 async def generate(
+    request: Request,
     services: ServicesDep,
     file: SeedUpload,
     pipeline_id: PipelineForm,
@@ -63,6 +64,7 @@ async def generate(
         fresh=fresh,
         concurrency=concurrency,
         separator=separator or None,
+        caller=services.observer.telemetry.pick_headers(request.headers),
     )
     return Json({"job_id": job_id})
 
@@ -74,12 +76,20 @@ async def generate(
     responses=_UNKNOWN,
 )
 async def generate_from_file(
-    services: ServicesDep, file: SeedUpload, pipeline_id: PipelineForm, separator: SeparatorForm = None
+    request: Request,
+    services: ServicesDep,
+    file: SeedUpload,
+    pipeline_id: PipelineForm,
+    separator: SeparatorForm = None,
 ) -> Json:
     """For small files: answers when the job has ended or is paused. `generate` answers at once."""
     content = await file.read()
     job_id = await services.queue.submit(
-        pipeline_id, file.filename or "", content, separator=separator or None
+        pipeline_id,
+        file.filename or "",
+        content,
+        separator=separator or None,
+        caller=services.observer.telemetry.pick_headers(request.headers),
     )
     job = await services.queue.read(job_id)
     while job.status in {JobStatus.QUEUED, JobStatus.RUNNING} and not services.closing.is_set():

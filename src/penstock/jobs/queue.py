@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
-from penstock.entities import ExecutionResult, JobStatus, RecordStatus
+from penstock.entities import JobStatus, RecordStatus
 from penstock.errors import BadInputError, ConflictError, NotFoundError, StorageError
 from penstock.jobs.job_holder import CANCEL_SECONDS, change_job_elsewhere, lock_unheld_jobs
-from penstock.jobs.running_job import STORAGE_RETRY_SECONDS, RunningJob, wait_unless_closing
+from penstock.jobs.running_job import STORAGE_RETRY_SECONDS, OnResult, RunningJob, wait_unless_closing
 from penstock.jobs.runtime import Runtime
 from penstock.lifecycle import AsyncResource
 from penstock.seeds import parse_upload
@@ -41,12 +41,10 @@ class JobQueue(AsyncResource):
     the running jobs, so that the next process continues them.
     """
 
-    def __init__(
-        self, runtime: Runtime, on_result: Callable[[str, ExecutionResult], None] | None = None
-    ) -> None:
-        """``on_result`` is called with the pipeline's name and each record's result, for metrics."""
+    def __init__(self, runtime: Runtime, on_result: OnResult | None = None) -> None:
+        """``on_result`` is called for each record that was made, for metrics and spans."""
         self.runtime = runtime
-        self._on_result = on_result or (lambda _name, _result: None)
+        self._on_result = on_result or (lambda *_: None)
         self._running: dict[int, RunningJob] = {}
         self._wake = asyncio.Event()
         self._starting = asyncio.Lock()
@@ -80,8 +78,11 @@ class JobQueue(AsyncResource):
         fresh: bool = False,
         concurrency: int | None = None,
         separator: str | None = None,
+        caller: Mapping[str, str] | None = None,
     ) -> int:
         """Queue a job over an uploaded seed file and return its id; ``separator`` is that of a CSV file.
+
+        ``caller`` is passed to ``on_result``, also after a restart: the headers that name the caller's span.
 
         Raises NotFoundError, BadInputError, BlockNotFoundError or DefinitionError: a job that cannot run is
         refused before anything is queued.
@@ -103,6 +104,7 @@ class JobQueue(AsyncResource):
                     "fresh": fresh,
                     "concurrency": concurrency,
                     "separator": separator,
+                    **({"caller": dict(caller)} if caller else {}),
                 },
             )
             await seed_files.save_seed_file(session, job_id, name, content)
