@@ -7,6 +7,7 @@ from typing import Any
 
 from penstock.workflow.validation.issues import IssueList, Path, StepPlace, show_path
 from penstock.workflow.validation.messages import first_line, suggest
+from penstock.workflow.validation.unchecked_keywords import check_unchecked_keywords
 
 _DATA_KEYWORDS = {"enum", "const", "default", "examples"}
 """Keywords of a schema that hold data and no schemas."""
@@ -35,6 +36,7 @@ def check_schema(schema: Mapping[str, Any], issues: IssueList, step: StepPlace, 
     for at, part in _walk(schema):
         _check_reference(schema, part, issues, step, (*path, *at))
         _check_required(part, issues, step, (*path, *at))
+        check_unchecked_keywords(schema, part, issues, step, (*path, *at))
 
 
 def _check_reference(
