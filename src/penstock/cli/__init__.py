@@ -6,7 +6,9 @@ import importlib
 import io
 import logging
 import sys
+import traceback
 from collections.abc import Mapping
+from types import TracebackType
 from typing import NoReturn
 
 import click
@@ -46,6 +48,11 @@ class _WarningFormatter(logging.Formatter):
         return escape_controls(redact(super().format(record)))
 
 
+def _show_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An unexpected error, with its traceback; its text may quote anything."""
+    print_message(redact("".join(traceback.format_exception(kind, error, trace))).rstrip())
+
+
 class _Commands(click.Group):
     """A group that lists its commands without importing them."""
 
@@ -81,6 +88,7 @@ def penstock() -> None:
 def main() -> None:
     """Run the command line; an error is one sentence on standard error."""
     prepare_streams()
+    sys.excepthook = _show_crash
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_WarningFormatter())
     try:
