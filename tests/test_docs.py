@@ -353,6 +353,17 @@ def test_each_file_of_ours_that_is_named_exists(page: Path) -> None:
 # Layers
 
 
+def test_each_promise_of_the_security_page_names_tests_that_exist() -> None:
+    table = (ROOT / "SECURITY.md").read_text().partition("## What is promised")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][2:]
+
+    without = [row[0] for row in rows if len(row) == 3 and row[1].strip(" |") and "`tests/" not in row[2]]
+    missing = [name for name in re.findall(r"`(tests/[^`]+)`", table) if not (ROOT / name).exists()]
+
+    assert len(rows) > 10
+    assert (without, missing) == ([], [])
+
+
 def test_the_page_on_architecture_shows_the_layers_that_import_linter_checks() -> None:
     drawn = next(s.text for s in snippets("text") if s.page == DOCS / "architecture.md")
     contracts = tomllib.loads(read(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]

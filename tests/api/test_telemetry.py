@@ -124,6 +124,30 @@ async def test_the_span_of_the_caller_is_the_parent(
     }
 
 
+@pytest.mark.parametrize("route", ["generate", "generate_from_file"])
+async def test_the_records_of_a_job_are_below_the_span_of_its_caller(
+    client: AsyncClient, app: FastAPI, create: Callable[..., Awaitable[int]], sent: _Spans, route: str
+) -> None:
+    queue = app.state.services.queue
+    queue._on_result = app.state.services.observer.observe
+    number = await create({"type": "TextGenerator", "config": {"user_prompt": "hi"}})
+
+    answer = await client.post(
+        f"/api/{route}",
+        data={"pipeline_id": str(number)},
+        files={"file": ("seeds.json", b'[{"metadata": {"n": 1}}]')},
+        headers={"traceparent": _CALLER, "tracestate": "x=1", "baggage": "user=private"},
+    )
+    await queue.wait_until_idle()
+
+    assert answer.status_code == 200, answer.text
+    spans = sent.read()
+    assert spans["pipeline"].parent is not None
+    assert f"{spans['pipeline'].parent.span_id:016x}" == "b7ad6b7169203331"
+    stored = (await queue.read(answer.json()["job_id"])).options["caller"]
+    assert stored == {"traceparent": _CALLER, "tracestate": "x=1"}
+
+
 async def test_a_malformed_traceparent_is_ignored(
     client: AsyncClient, create: Callable[..., Awaitable[int]], sent: _Spans
 ) -> None:

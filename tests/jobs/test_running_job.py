@@ -20,6 +20,7 @@ from support.queues import (
     count_made,
     finish,
     open_queue,
+    seed_file,
     status_of,
     submit,
     waits_for_database,
@@ -70,6 +71,22 @@ async def test_a_job_that_another_process_holds_is_left_to_it(settings: Settings
 
     assert (held, calls) == (JobStatus.QUEUED, 0)
     assert after is JobStatus.COMPLETED
+
+
+async def test_the_caller_of_a_job_is_known_after_a_restart(settings: Settings) -> None:
+    reported: list[tuple[object, ...]] = []
+    async with open_runtime(settings) as runtime:
+        async with runtime.storage.session() as session:
+            pipeline_id = await pipelines.save_pipeline(session, "P", {"name": "P", "blocks": [ASK]})
+        queue = JobQueue(runtime)
+        await queue.submit(pipeline_id, "seeds.json", seed_file(1), caller={"traceparent": "00-1-2-01"})
+    async with (
+        open_runtime(settings) as runtime,
+        JobQueue(runtime, lambda name, _, *caller: reported.append((name, *caller))) as queue,
+    ):
+        await finish(queue)
+
+    assert reported == [("P", {"traceparent": "00-1-2-01"})]
 
 
 async def test_a_job_waits_for_its_database_and_continues_by_itself(

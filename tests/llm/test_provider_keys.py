@@ -184,6 +184,20 @@ async def test_a_provider_gets_its_own_key_at_the_address_that_the_environment_n
     assert [request["headers"]["authorization"] for request in model.requests] == ["Bearer sk-of-deepseek"]
 
 
+async def test_no_other_key_is_taken_when_litellm_would_ask_another_provider_at_the_address(
+    model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_API_BASE", model.url)
+    monkeypatch.setenv("AZURE_AD_TOKEN", "made-up")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
+
+    async with Client(Settings(llm_model="azure/mistral-large-latest")) as client:
+        with pytest.raises(LLMSetupError, match="litellm asks openai"):
+            await client.complete(say("a"))
+
+    assert model.requests == []
+
+
 async def test_a_key_does_not_follow_when_litellm_would_ask_another_provider(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -192,7 +206,7 @@ async def test_a_key_does_not_follow_when_litellm_would_ask_another_provider(
     settings = Settings(llm_model=name, llm_api_key=SHARED)
 
     async with Client(settings) as client:
-        with pytest.raises(LLMSetupError, match="the key is that of azure"):
+        with pytest.raises(LLMSetupError, match="another key than that of azure"):
             await client.complete(say("a"))
 
 

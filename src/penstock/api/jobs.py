@@ -65,6 +65,7 @@ async def generate(
         concurrency=concurrency,
         separator=separator or None,
         stops=[services.closing.wait(), _wait_for_disconnect(request)],
+        caller=services.observer.telemetry.pick_headers(request.headers),
     )
     return Json({"job_id": job_id})
 
@@ -89,6 +90,7 @@ async def generate_from_file(
         await file.read(),
         separator=separator or None,
         stops=[services.closing.wait(), _wait_for_disconnect(request)],
+        caller=services.observer.telemetry.pick_headers(request.headers),
     )
     job = await services.queue.read(job_id)
     while job.status in {JobStatus.QUEUED, JobStatus.RUNNING} and not services.closing.is_set():

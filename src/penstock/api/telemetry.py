@@ -27,6 +27,7 @@ logger = logging.getLogger("penstock.api")
 _NANO = 1_000_000_000
 _UNKNOWN_ERROR = "_OTHER"
 """The value of ``error.type`` in OpenTelemetry's conventions when the class of an error is not known."""
+_LONGEST_HEADER = 512
 _REASON = re.compile(r"[A-Za-z_]{1,40}")
 """A finish reason; anything else that a provider writes there may be text of the answer."""
 
@@ -68,6 +69,16 @@ class Telemetry:
         if self._provider is not None:
             self._provider.shutdown()
             self._tracer = self._provider = None
+
+    def pick_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Those of a request's ``headers`` that name the caller's span; a job keeps them."""
+        if self._tracer is None:
+            return {}
+        from opentelemetry.propagate import get_global_textmap
+
+        names = sorted(get_global_textmap().fields - {"baggage"})
+        found = {name: headers.get(name, "") for name in names}
+        return {name: value for name, value in found.items() if 0 < len(value) <= _LONGEST_HEADER}
 
     def record(
         self, pipeline: str, result: ExecutionResult, headers: Mapping[str, str] | None = None

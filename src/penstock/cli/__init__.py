@@ -7,8 +7,10 @@ import io
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from types import TracebackType
 from typing import Any, NoReturn
 
 import click
@@ -51,6 +53,11 @@ class _WarningFormatter(logging.Formatter):
         return escape_controls(redact(super().format(record)))
 
 
+def _show_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An unexpected error, with its traceback; its text may quote anything."""
+    print_message(redact("".join(traceback.format_exception(kind, error, trace))).rstrip())
+
+
 class _Commands(CommandGroup):
     """A group that lists its commands without importing them."""
 
@@ -86,6 +93,7 @@ def penstock() -> None:
 def main() -> None:
     """Run the command line; an error is one sentence on standard error."""
     prepare_streams()
+    sys.excepthook = _show_crash
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_WarningFormatter())
     divert_user_output(on=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from penstock.jobs.job_holder import (
     change_job_elsewhere,
     refuse_change,
 )
-from penstock.jobs.running_job import STORAGE_RETRY_SECONDS, RunningJob, wait_unless_closing
+from penstock.jobs.running_job import STORAGE_RETRY_SECONDS, OnResult, RunningJob, wait_unless_closing
 from penstock.jobs.runtime import Runtime
 from penstock.lifecycle import AsyncResource, run_until
 from penstock.seeds import SeedSource
@@ -46,12 +46,10 @@ class JobQueue(AsyncResource):
     the running jobs, so that the next process continues them.
     """
 
-    def __init__(
-        self, runtime: Runtime, on_result: Callable[[str, ExecutionResult], None] | None = None
-    ) -> None:
-        """``on_result`` is called with the pipeline's name and each record's result, for metrics."""
+    def __init__(self, runtime: Runtime, on_result: OnResult | None = None) -> None:
+        """``on_result`` is called for each record that was made, for metrics and spans."""
         self.runtime = runtime
-        self._observe = on_result or (lambda _name, _result: None)
+        self._observe = on_result or (lambda *_: None)
         self._running: dict[int, RunningJob] = {}
         self._wake = asyncio.Event()
         self._starting = asyncio.Lock()
@@ -89,14 +87,19 @@ class JobQueue(AsyncResource):
         concurrency: int | None = None,
         separator: str | None = None,
         stops: Sequence[Awaitable[object]] = (),
+        caller: Mapping[str, str] | None = None,
     ) -> int:
         """Queue a job over an uploaded seed file and return its id; ``separator`` is that of a CSV file.
+
+        ``caller`` is passed to ``on_result``, also after a restart: the headers that name the caller's span.
 
         Raises NotFoundError, BadInputError, BlockNotFoundError or DefinitionError: a job that cannot run is
         refused before anything is queued. Raises ConflictError when one of ``stops`` ends while the file is
         read.
         """
         options = {"origin": ORIGIN, "fresh": fresh, "concurrency": concurrency, "separator": separator}
+        if caller:
+            options["caller"] = dict(caller)
         reading = self.runtime.uploads.read(name, content, separator=separator)
         source = await run_until(reading, *stops)
         if source is None:
@@ -278,10 +281,10 @@ class JobQueue(AsyncResource):
             self._dispatcher = asyncio.create_task(self._dispatch(), name="penstock jobs")
             self._dispatcher.add_done_callback(self._start_dispatcher)
 
-    def _on_result(self, pipeline: str, result: ExecutionResult) -> None:
+    def _on_result(self, pipeline: str, result: ExecutionResult, *caller: Mapping[str, str]) -> None:
         """Pass a record's result on; counting it must not fail the job."""
         try:
-            self._observe(pipeline, result)
+            self._observe(pipeline, result, *caller)
         except Exception:
             logger.exception("A result could not be counted")
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from penstock.entities import Constraints, ExecutionResult, JobStatus
+from penstock.entities import Constraints, JobStatus
 from penstock.errors import ConflictError, NotFoundError, PipelineError, StorageError
 from penstock.jobs.foreign_errors import clear_cancellation
 from penstock.jobs.in_flight import InFlight, open_in_flight
@@ -34,6 +34,11 @@ _LOCK_RETRY_SECONDS = 0.5
 """How long to wait before a job that another process works on is tried again."""
 
 
+OnResult = Callable[..., None]
+"""Takes a pipeline's name and the result of a record; and, where the job has them, the headers that name the
+span of its caller."""
+
+
 class RunningJob:
     """Runs one job to its end, and waits where the database does not work."""
 
@@ -44,7 +49,7 @@ class RunningJob:
         *,
         closing: asyncio.Event,
         on_change: Callable[[], Awaitable[None]],
-        on_result: Callable[[str, ExecutionResult], None],
+        on_result: OnResult,
     ) -> None:
         """``closing`` is set when the queue closes; ``on_change`` is called when the job's state changes."""
         self.job_id = job.id
@@ -161,13 +166,14 @@ class RunningJob:
         source = await run_until(reading, self._closing.wait())
         if source is None:  # the next process continues it
             return None
+        caller = (chosen["caller"],) if chosen.get("caller") else ()
         options = JobOptions(
             concurrency=chosen.get("concurrency"),
             mode=JournalMode.FRESH if chosen.get("fresh") else JournalMode.NORMAL,
             retry_failed=bool(chosen.get("retry")),
             constraints=Constraints.read(newest.definition.get("constraints")),
             in_flight=in_flight,
-            on_new_record=lambda _, result: self._on_result(pipeline.name, result),
+            on_new_record=lambda _, result: self._on_result(pipeline.name, result, *caller),
         )
         return await resume_job(self._runtime, self._job, pipeline, options, total=source.total), source
 

@@ -130,6 +130,11 @@ def is_local(provider: str) -> bool:
     return family(provider) in _LOCAL
 
 
+def needs_sign_in(provider: str) -> bool:
+    """Whether litellm signs in at the provider by asking the user to open a page."""
+    return family(provider) in _SIGN_IN
+
+
 def find_key(provider: str, settings: Settings) -> ProviderKey:
     """The key for a provider that is asked at its own address."""
     name = family(provider)

@@ -22,7 +22,7 @@ from threading import Lock
 from typing import Any
 
 from penstock.errors import LLMClientError, LLMSetupError
-from penstock.llm.provider_keys import family
+from penstock.llm.provider_keys import family, needs_sign_in
 from penstock.llm.providers import Route
 from penstock.llm.time_limits import time_limit
 from penstock.llm.transports.base import Answer, Failure, Kind
@@ -108,18 +108,21 @@ class LiteLLMTransport:
     def _prepare(self) -> Any:
         """litellm, imported; raises LLMSetupError when it would ask another provider than the route's."""
         litellm = _import_litellm()
-        if self._secret and not self._fixed.get("api_base"):
-            given = {"model": self._fixed["model"], "api_key": self._secret}
-            try:
-                provider = litellm.get_llm_provider(**given)[1]
-            except Exception as error:
-                text = _shorten(redact(str(getattr(error, "message", "") or error), self._secret))
-                raise Failure(Kind.SETUP, text[:_LONGEST_TEXT]) from error
-            if family(provider) != family(self._provider):
-                raise LLMSetupError(
-                    f"litellm asks {provider} for '{self._fixed['model']}', and the key is that of "
-                    f"{self._provider}: name the model with its own provider."
-                )
+        if needs_sign_in(self._provider):
+            return litellm  # asking it for the provider would begin the signing in
+        names = ("model", "api_base", "api_key")
+        try:
+            given = {name: self._fixed[name] for name in names if name in self._fixed}
+            provider = litellm.get_llm_provider(**given)[1]
+        except Exception as error:
+            text = _shorten(redact(str(getattr(error, "message", "") or error), self._secret))
+            raise Failure(Kind.SETUP, text[:_LONGEST_TEXT]) from error
+        # With a key and an address that are passed to it, it has nothing to choose itself.
+        if family(provider) != family(self._provider) and not {"api_base", "api_key"} <= given.keys():
+            raise LLMSetupError(
+                f"litellm asks {provider} for '{self._fixed['model']}', with another key than that of "
+                f"{self._provider}: name the model with its own provider."
+            )
         return litellm
 
     def _takes_format(self, response_format: dict[str, Any]) -> bool:

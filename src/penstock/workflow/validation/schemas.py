@@ -8,6 +8,7 @@ from typing import Any
 from penstock.json_schema import SchemaError, compile_schema, find_meta_violation
 from penstock.workflow.validation.issues import IssueList, Path, StepPlace, show_path
 from penstock.workflow.validation.messages import first_line, sentence, suggest
+from penstock.workflow.validation.unchecked_keywords import check_unchecked_keywords
 
 _DATA_KEYWORDS = {"enum", "const", "default", "examples"}
 """Keywords of a schema that hold data and no schemas."""
@@ -30,6 +31,8 @@ def check_schema(schema: Mapping[str, Any], issues: IssueList, step: StepPlace, 
             _check_required(part, issues, step, (*path, *at))
         if len(issues.found) == count:
             compile_schema(schema)
+        for at, part in _walk(schema):
+            check_unchecked_keywords(schema, part, issues, step, (*path, *at))
     except SchemaError as error:
         reason, _, advice = str(error).partition("; ")
         message, fix = sentence(f"The JSON Schema {reason}"), sentence(advice or _ADVICE)
