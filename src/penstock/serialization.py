@@ -14,6 +14,8 @@ import orjson
 
 from penstock.errors import SerializationError
 
+MAX_DEPTH = 200
+"""Levels of lists and objects in JSON that somebody else wrote."""
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 _EXACT = " "
 """First character of a text that only the standard library reads exactly (integers beyond 64 bits)."""
@@ -89,6 +91,22 @@ def to_text(value: Any) -> str:
         return str(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise SerializationError(f"A value cannot be written as text: {error}") from error
+
+
+def is_nested_too_deep(value: Any) -> bool:
+    """Whether a value has more than ``MAX_DEPTH`` levels, so that it cannot be kept and shown everywhere."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(each for each in item.values() if isinstance(each, (dict, list, tuple)))
+            elif isinstance(item, (list, tuple)):
+                inner.extend(each for each in item if isinstance(each, (dict, list, tuple)))
+        if not inner:
+            return False
+        level = inner
+    return True
 
 
 def is_same_json(one: Any, other: Any) -> bool:

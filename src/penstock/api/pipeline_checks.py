@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import Body
@@ -26,7 +27,7 @@ async def validate_definition(
 ) -> Json:
     """The static check; it calls no model and stores nothing. It finds unknown blocks and settings, missing
     variables, fields that are read before they are made, gates on fields that no step makes, bad limits."""
-    return Json(check_definition(definition, services))
+    return Json(await asyncio.to_thread(check_definition, definition, services))
 
 
 @router.post(
@@ -35,7 +36,7 @@ async def validate_definition(
 async def validate_pipeline(pipeline_id: RowId, services: ServicesDep, session: ReadingDep) -> Json:
     """The static check of the present version."""
     stored = await pipelines.get_pipeline(session, pipeline_id)
-    return Json(check_definition(stored.definition, services, stored.source))
+    return Json(await asyncio.to_thread(check_definition, stored.definition, services, stored.source))
 
 
 @router.get(

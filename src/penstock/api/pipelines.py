@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -238,7 +239,7 @@ async def _save(
 ) -> dict[str, Any]:
     """Store a new pipeline, or a new version of one, whatever the static check finds (A142)."""
     name = definition["name"]
-    problems = check_definition(definition, services, source)["problems"]
+    problems = (await asyncio.to_thread(check_definition, definition, services, source))["problems"]
     async with services.storage.session() as session:
         if pipeline_id is None:
             pipeline_id = await pipelines.save_pipeline(session, name, definition, source=source)

@@ -11,7 +11,7 @@ from penstock.gates.healing import Healed, heal
 from penstock.gates.part_gate import BasePartGate
 from penstock.gates.parts import ABSENT, find_part, merge_parts
 from penstock.gates.registry import GateRegistry, default_registry, parts_named
-from penstock.gates.similarity import medoid
+from penstock.gates.similarity import find_medoid, medoid
 
 __all__ = [
     "ABSENT",
@@ -28,6 +28,7 @@ __all__ = [
     "Ramp",
     "Schedule",
     "default_registry",
+    "find_medoid",
     "find_part",
     "heal",
     "medoid",

@@ -6,15 +6,20 @@ from typing import Any
 
 import orjson
 
+from penstock.serialization import MAX_DEPTH, is_nested_too_deep
+
 NOT_JSON = "the answer is not JSON"
 
 
 def read_json(text: str) -> Any:
     """The JSON of a text, without the code fence around it; raises ValueError that says where it breaks."""
     try:
-        return orjson.loads(strip_fence(text))
+        value = orjson.loads(strip_fence(text))
     except orjson.JSONDecodeError as error:
         raise ValueError(f"it cannot be read at line {error.lineno}, column {error.colno}") from error
+    if text.count("[") + text.count("{") > MAX_DEPTH and is_nested_too_deep(value):
+        raise ValueError("it is nested too deeply")
+    return value
 
 
 def strip_fence(text: str) -> str:

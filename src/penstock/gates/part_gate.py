@@ -12,9 +12,12 @@ from penstock.gates.json_answers import NOT_JSON, is_raw_response
 from penstock.gates.messages import describe_type, shorten, show
 from penstock.gates.parts import ABSENT, find_part
 from penstock.gates.text_matching import as_text
+from penstock.stoppable import wait_in_thread
 
 _MAX_MESSAGE = 300
 _MAX_LABEL = 60
+_LONG_TEXT = 20_000
+"""Characters that are looked at in the event loop."""
 
 
 class BasePartGate(BaseGate):
@@ -105,6 +108,25 @@ class BaseTextGate(BasePartGate):
     def look_at_text(self, text: str, parts: Parts) -> Verdict:
         """The verdict on ``text``."""
         raise NotImplementedError
+
+
+class LongTextGate(BasePartGate):
+    """A gate whose time grows with its texts; what takes long is looked at in a thread."""
+
+    is_async = True
+
+    async def check(self, parts: Parts) -> Verdict:
+        """The verdict of ``look``."""
+        if self.count_characters(parts) <= _LONG_TEXT:
+            return self.look(parts)
+        return await wait_in_thread(self.look, parts)
+
+    def count_characters(self, parts: Parts) -> int:
+        """About how many characters ``look`` reads."""
+        names = (self.part_name(parts), *(getattr(self, name, None) or "" for name in ("source", "not_in")))
+        places = zip((parts, parts.state, parts.state), names, strict=True)
+        values = (find_part(where, name) for where, name in places)
+        return sum(len(value) for value in values if isinstance(value, str))
 
 
 def read_source(parts: Parts, source: str, gate: BaseGate) -> str:

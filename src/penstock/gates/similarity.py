@@ -8,10 +8,13 @@ from itertools import combinations
 from typing import Any
 
 from penstock.gates.text_matching import as_text
+from penstock.stoppable import wait_in_thread
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _MAX_TOKENS = 20_000
 """Longer texts are compared by their beginning, because the time grows with the square of the length."""
+_LONG_TEXT = 50_000
+"""Characters that are compared in the event loop."""
 _MAX_TOKEN_LENGTH = 16
 """Characters per token, on average, that are read from a long text."""
 
@@ -43,6 +46,18 @@ def similarities(values: Sequence[Any]) -> dict[tuple[int, int], float]:
         (one, other): token_similarity(tokens[one], tokens[other])
         for one, other in combinations(range(len(tokens)), 2)
     }
+
+
+def count_characters(values: Sequence[Any]) -> int:
+    """The characters that are read when all values are compared with each other."""
+    return len(values) * sum(len(as_text(value)) for value in values)
+
+
+async def find_medoid(samples: Sequence[Mapping[str, Any] | str]) -> int:
+    """What ``medoid`` returns; long samples are compared in a thread."""
+    if len(samples) < 3 or count_characters(samples) <= _LONG_TEXT:
+        return medoid(samples)
+    return await wait_in_thread(medoid, samples)
 
 
 def medoid(samples: Sequence[Mapping[str, Any] | str]) -> int:

@@ -15,6 +15,12 @@ _WORD = re.compile(rf"[^\W{_UNSPACED}_]+(?:['’][^\W{_UNSPACED}_]+)*|[{_UNSPACE
 _BARE_WORD = re.compile(rf"[^\W{_UNSPACED}_]+|[{_UNSPACED}]")
 _SPACED_LETTER = re.compile(rf"[^\W{_UNSPACED}_]")
 _MAX_TEXT = 200_000
+_MOST_COMPARED = 2_000_000
+"""Characters of a quotation that are compared inside of words, where they do not count."""
+_LONGEST_RUN = 30
+"""Combining marks behind one letter; no word has more, and normalizing takes the square of their number."""
+_LONGEST_LIGATURE = "\ufdfa"
+"""It becomes 18 characters; all others become a few."""
 
 
 def as_text(value: Any, *, sort_keys: bool = False) -> str:
@@ -34,7 +40,7 @@ def split_words(text: str) -> list[str]:
 
 def split_folded_words(text: str) -> list[str]:
     """The words of a text for comparison: in lower case, Unicode NFKC, cut at apostrophes."""
-    return _BARE_WORD.findall(unicodedata.normalize("NFKC", text[:_MAX_TEXT]).casefold())
+    return _BARE_WORD.findall(_fold(text[:_MAX_TEXT]))
 
 
 def normalize(text: str, *, exact: bool = False) -> str:
@@ -42,7 +48,23 @@ def normalize(text: str, *, exact: bool = False) -> str:
     text = text[:_MAX_TEXT]
     if exact:
         return text.strip()
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(_fold(text).split())
+
+
+def _fold(text: str) -> str:
+    if not text.isascii():
+        if text.count(_LONGEST_LIGATURE) > _MAX_TEXT // 100:
+            text = text.replace(_LONGEST_LIGATURE, " ")
+        text = unicodedata.normalize("NFKC", _cut_long_runs(text))
+    return text.casefold()
+
+
+def _cut_long_runs(text: str) -> str:
+    """``text`` without the combining marks of which too many follow each other."""
+    marks = "".join(character for character in set(text) if unicodedata.combining(character))
+    if sum(map(text.count, marks)) <= _LONGEST_RUN:
+        return text
+    return re.sub(f"([{marks}]{{{_LONGEST_RUN}}})[{marks}]+", r"\1", text)
 
 
 def contains_words(text: str, quote: str) -> bool:
@@ -50,7 +72,9 @@ def contains_words(text: str, quote: str) -> bool:
     if not quote:
         return False
     start = text.find(quote)
-    while start >= 0:
+    compared = 0
+    while start >= 0 and compared <= _MOST_COMPARED:
+        compared += len(quote)
         if not _is_inside_word(text, start) and not _is_inside_word(text, start + len(quote)):
             return True
         start = text.find(quote, start + 1)

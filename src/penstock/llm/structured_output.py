@@ -14,18 +14,22 @@ from penstock.errors import LLMRefusedError
 from penstock.json_schema import compile_schema
 from penstock.llm.thoughts import split_thoughts
 from penstock.llm.transports.refusals import is_about_format, is_vague
-from penstock.serialization import to_json
+from penstock.serialization import MAX_DEPTH, is_nested_too_deep, to_json
 
 _FENCE = re.compile(r"```[a-zA-Z0-9_-]*[ \t]*\r?\n?(.*?)(?:```|\Z)", re.DOTALL)
 _OBJECT = re.compile(r"""\{\s*(?:["'“]|[A-Za-z_]\w*\s*:|\})""")
 _LIST = re.compile(r"""\[\s*[\[{"'\d\]-]""")
 _LONG_INTEGER = re.compile(r"\d{19}")
+_BRACKET = re.compile(r"[\[\]{}]")
 _MOST_FENCES = 5
 _MOST_STARTS = 20
 _MOST_REPAIRS = 3
 _LONGEST_REPAIRED = 16_000
 _LONG = 2_000
-"""Characters; in the worst case the time of a repair grows with the square of the length."""
+_MOST_READS = 20_000
+"""Characters that the repair of an answer may look at, some of them often: some 20 ms of work."""
+_MOST_SCANNED = 500_000
+"""Characters of an answer in which objects and lists are looked for, some of them often."""
 
 NOTHING: Any = object()
 """In place of a JSON value where there is none; null is a value."""
@@ -82,13 +86,15 @@ def parse_json(
     """The JSON value in ``text``; ``default`` when there is none.
 
     Plain JSON may be any value. JSON inside a code fence or prose, and JSON with small errors (single quotes,
-    an extra comma, a missing bracket; only with ``repair``), must be an object or a list that the text really
-    holds, or in a fence a value that ``schema`` accepts. Thoughts are skipped. Of several values it is the
-    last one that ``schema`` accepts, or else the last one.
+    an extra comma, a missing bracket; only with ``repair``, and as far as that is little work), must be an
+    object or a list that the text really holds, or in a fence a value that ``schema`` accepts. Thoughts are
+    skipped. Of several values it is the last one that ``schema`` accepts, or else the last one.
     """
     text = split_thoughts(text)[1].strip()
     if (value := load_json(text)) is not NOTHING:
         return value
+    if _nests_too_deep(text):
+        return default
     fences = [match[1].strip() for match in islice(_FENCE.finditer(text), _MOST_FENCES)]
     values = [value for fence in fences if (value := load_json(fence)) is not NOTHING]
     found = [value for value in values if isinstance(value, dict | list)]
@@ -98,8 +104,9 @@ def parse_json(
     if found:
         return _choose(found, schema)
     if repair and len(text) <= _LONGEST_REPAIRED:
+        reads = _Reads(_MOST_READS)
         for candidate in (*fences, text):
-            if (value := _repair(candidate, schema)) is not NOTHING:
+            if (value := _repair(candidate, schema, reads)) is not NOTHING:
                 return value
     return default
 
@@ -122,13 +129,30 @@ def _choose(values: list[Any], schema: dict[str, Any] | None) -> Any:
 
 
 def load_json(text: str) -> Any:
-    """The value of a text that is JSON and nothing else, else NOTHING; integers keep their digits."""
+    """The value of a text that is JSON and nothing else, else NOTHING; integers keep their digits.
+
+    JSON that is nested too deep to be kept is NOTHING, too.
+    """
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return NOTHING
+    if text.count("[") + text.count("{") > MAX_DEPTH and is_nested_too_deep(value):
+        return NOTHING
     # orjson reads an integer of more than 64 bits as a float, without an error.
     return _load_exactly(text, value) if _LONG_INTEGER.search(text) else value
+
+
+def _nests_too_deep(text: str) -> bool:
+    """Whether more objects and lists are open in ``text`` at the same time than a value may have levels."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for bracket in _BRACKET.finditer(text):
+        depth = depth + 1 if bracket[0] in "[{" else max(depth - 1, 0)
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _load_exactly(text: str, default: Any) -> Any:
@@ -142,13 +166,16 @@ def _find(text: str) -> list[Any]:
     """The valid objects and lists inside ``text``, each of them outermost."""
     decoder = json.JSONDecoder(parse_constant=_none)  # NaN and Infinity are not JSON
     found: list[Any] = []
-    end = 0
+    end = scanned = 0
     for start in _starts(text):
         if start < end:
             continue
+        if scanned > _MOST_SCANNED:
+            break
         try:
             value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            scanned += getattr(error, "pos", start) - start
             if not found and (text[start] == "{" or start == 0):
                 return []  # a part of a broken object or list is not the answer
             continue
@@ -171,14 +198,43 @@ def _none(_constant: str) -> None:
     return None
 
 
-def _repair(text: str, schema: dict[str, Any] | None) -> Any:
+class _TooManyReadsError(Exception):
+    """The repair of an answer looks at too many characters."""
+
+
+class _Reads:
+    """How many characters may still be looked at."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+class _CountedText(str):
+    """A text that counts how often its characters are looked at."""
+
+    __slots__ = ("reads",)
+    reads: _Reads
+
+    def __getitem__(self, index: Any) -> str:
+        part = str.__getitem__(self, index)
+        self.reads.left -= 1 + (len(part) >> 4)
+        if self.reads.left < 0:
+            raise _TooManyReadsError
+        return part
+
+
+def _repair(text: str, schema: dict[str, Any] | None, reads: _Reads) -> Any:
     """The object or list that ``text`` holds with small errors."""
     import json_repair
 
     for start in _starts(text)[: 1 if len(text) > _LONG else _MOST_REPAIRS]:
+        counted = _CountedText(text[start:])
+        counted.reads = reads
         try:
-            value: Any = json_repair.loads(text[start:], skip_json_loads=True)
-        except (ValueError, RecursionError):
+            value: Any = json_repair.loads(counted, skip_json_loads=True)
+        except (ValueError, RecursionError, _TooManyReadsError):
             return NOTHING
         if isinstance(value, list) and text[start] == "{":  # several objects one after the other
             objects = [item for item in value if isinstance(item, dict)]

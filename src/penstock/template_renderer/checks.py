@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sized
+from itertools import chain
 from typing import Any
 
 from penstock.template_renderer.limits import (
@@ -38,9 +39,9 @@ _CODECS = {
     "iso88591",
 }
 """Encodings that take linear time."""
-_WIDTH = re.compile(r"(?<=[%#\-+.) 0])\d+")
-"""What may be a width or a precision of the ``%`` operator."""
-_STAR = re.compile(r"%[^a-zA-Z%(]*\*|\)[-#0+ \d.]*\*")
+_WIDTH = re.compile(r"[%)][-#0+ ]*(\d*)\.?(\d*)")
+"""Width and precision in the text of the ``%`` operator; a field begins with ``%`` or ``%(name)``."""
+_STAR = re.compile(r"[%)][-#0+ \d.]*\*")
 _NUMBER = re.compile(r"\d+")
 _REPR = re.compile(r"%[^%]{0,20}[ra]")
 _LONGEST_REPR = 10
@@ -53,7 +54,7 @@ def count_widths(numbers: Iterable[str]) -> int:
     for digits in numbers:
         if len(digits.lstrip("0")) > 4:
             raise LimitExceededError("it formats to a width that is too large")
-        total += int(digits[-5:])
+        total += int(digits[-5:] or 0)
     return total
 
 
@@ -125,7 +126,7 @@ def _check_format(text: Any, *args: Any, **kwargs: Any) -> None:
     size = fields * max(map(measure, kwargs.values())) if kwargs else measure(args)
     if _REPR.search(text):
         size *= _LONGEST_REPR
-    allow_text(len(text) + count_widths(_WIDTH.findall(text)) + size)
+    allow_text(len(text) + count_widths(chain.from_iterable(_WIDTH.findall(text))) + size)
 
 
 def _check_join(values: Any, d: Any = "", *_: Any, **__: Any) -> None:

@@ -12,7 +12,7 @@ from yaml.representer import Representer, SafeRepresenter
 from penstock import llm
 from penstock.entities import Attempt, Parts, State, Target, Usage
 from penstock.errors import PipelineError
-from penstock.gates import AttemptRecord, heal, medoid
+from penstock.gates import AttemptRecord, find_medoid, heal
 from penstock.gates.whole_answer import WholeAnswerGate
 from penstock.user_code import to_exception
 from penstock.workflow.run_context import RunContext
@@ -93,7 +93,7 @@ class StepRun:
             self._output = await self._ask_block(attempt, 0)
             return Parts(self._output)
         samples = await _gather(self._ask_block(attempt, index) for index in range(self._step.samples))
-        self._output = samples[medoid(samples)]
+        self._output = samples[await find_medoid(samples)]
         return Parts(self._output, samples=samples)
 
     async def _ask_block(self, attempt: Attempt, index: int) -> dict[str, Any]:

@@ -109,3 +109,12 @@ async def test_any_json_value_is_valid(value: Any) -> None:
         "valid": True,
         "parsed_json": value,
     }
+
+
+@pytest.mark.parametrize("depth", [201, 900, 1_500, 100_000])
+async def test_json_that_is_nested_too_deeply_to_be_kept_is_invalid(depth: int) -> None:
+    text = "[" * depth + "]" * depth
+
+    assert await JSONValidatorBlock("x").execute({"x": text}) == INVALID
+    with pytest.raises(BadInputError, match="invalid JSON: it is nested too deeply"):
+        await JSONValidatorBlock("x", strict=True).execute({"x": text})

@@ -7,6 +7,9 @@ from typing import Any, ClassVar, NoReturn
 
 from penstock.blocks.base import BaseBlock
 from penstock.errors import BadInputError
+from penstock.serialization import is_nested_too_deep
+
+_TOO_DEEP = "it is nested too deeply"
 
 
 class JSONValidatorBlock(BaseBlock):
@@ -41,10 +44,9 @@ class JSONValidatorBlock(BaseBlock):
         """``valid``, and the JSON as ``parsed_json`` when it is."""
         try:
             value = self._read(data.get(self.field_name))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             if self.strict:
-                reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-                raise BadInputError(f"invalid JSON: {reason}", detail={"field": self.field_name}) from error
+                raise BadInputError(f"invalid JSON: {error}", detail={"field": self.field_name}) from error
             return {"valid": False, "parsed_json": None}
         if self.required_fields and not (
             isinstance(value, dict) and all(field in value for field in self.required_fields)
@@ -58,7 +60,13 @@ class JSONValidatorBlock(BaseBlock):
             raise ValueError(f"the field '{self.field_name}' is missing or empty")
         if not isinstance(value, str):
             return value
-        return json.loads(_unfence(value), parse_constant=_refuse_constant)
+        try:
+            read = json.loads(_unfence(value), parse_constant=_refuse_constant)
+        except RecursionError as error:
+            raise ValueError(_TOO_DEEP) from error
+        if is_nested_too_deep(read):
+            raise ValueError(_TOO_DEEP)
+        return read
 
 
 def _unfence(text: str) -> str:

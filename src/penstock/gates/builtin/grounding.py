@@ -6,14 +6,14 @@ from functools import lru_cache
 from typing import ClassVar
 
 from penstock.entities import Parts, Verdict
-from penstock.gates.part_gate import BaseTextGate, read_source
+from penstock.gates.part_gate import BaseTextGate, LongTextGate, read_source
 from penstock.gates.text_matching import split_folded_words
 
 _MAX_WORD = 64
 _MAX_WORDS_IN_MESSAGE = 5
 
 
-class GroundingGate(BaseTextGate):
+class GroundingGate(LongTextGate, BaseTextGate):
     """At most a few content words of a text may be missing from its source.
 
     Words are compared by their stems (``discovered`` and ``discovers`` are the same); stop words and question

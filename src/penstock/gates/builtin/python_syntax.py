@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import ast
-import warnings
-
 from penstock.entities import Parts, Verdict
 from penstock.gates.json_answers import strip_fence
-from penstock.gates.messages import shorten
 from penstock.gates.part_gate import BaseTextGate
+from penstock.gates.python_code import find_problem, find_problem_in_child
+from penstock.stoppable import wait_in_thread
 
 _MAX_CODE = 200_000
+_LONG_CODE = 5_000
+"""Characters that are parsed in the event loop."""
 
 
 class PythonSyntaxGate(BaseTextGate):
     """A text must be Python that parses; one code fence around it is allowed. Nothing is executed."""
 
     name = "Python syntax"
+    is_async = True
     description = "The part is Python code that parses."
+
+    async def check(self, parts: Parts) -> Verdict:
+        """The verdict of ``look``; long code does not hold the event loop."""
+        value = self.value(parts)
+        if isinstance(value, str) and len(value) > _LONG_CODE:
+            return await wait_in_thread(self.look, parts)
+        return self.look(parts)
 
     def look_at_text(self, text: str, parts: Parts) -> Verdict:
         """The verdict, with the line at which the parser stopped."""
         if len(text) > _MAX_CODE:
             return self.reject(parts, f"the code is too long: {len(text):,} characters of {_MAX_CODE:,}")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # such as an invalid escape, which Python accepts
-                ast.parse(strip_fence(text))
-        except SyntaxError as error:
-            line = shorten(error.text or "", 80)
-            shown = f": {line}" if line else ""
-            return self.reject(parts, f"line {error.lineno or 1}: {error.msg}{shown}", expected="Python")
-        except (RecursionError, MemoryError):
-            return self.reject(parts, "the code is nested too deeply to be parsed", expected="Python")
-        except ValueError:  # null characters, lone surrogates
-            return self.reject(parts, "the code contains characters that are not text", expected="Python")
-        return self.verdict()
+        find = find_problem_in_child if len(text) > _LONG_CODE else find_problem
+        problem = find(strip_fence(text))
+        return self.reject(parts, problem, expected="Python") if problem else self.verdict()

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from penstock.entities import Parts, Verdict
 from penstock.gates.messages import shorten
-from penstock.gates.part_gate import BaseTextGate, read_source
+from penstock.gates.part_gate import BaseTextGate, LongTextGate, read_source
 from penstock.gates.parts import find_part
 from penstock.gates.text_matching import contains_words, normalize, split_words
 
 
-class QuoteGate(BaseTextGate):
+class QuoteGate(LongTextGate, BaseTextGate):
     """A text must occur in its source as whole words, and be only a share of it.
 
     Case and white space may differ, unless ``exact``. ``not_in`` names a part that must not contain the text:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from penstock.entities import Parts, Verdict
-from penstock.gates.part_gate import BasePartGate
+from penstock.gates.part_gate import LongTextGate
 from penstock.gates.parts import ABSENT, find_part
-from penstock.gates.similarity import similarities
+from penstock.gates.similarity import count_characters, similarities
 
 
-class SimilarityGate(BasePartGate):
+class SimilarityGate(LongTextGate):
     """Any two samples of a step must have most of their tokens in common, in the same order.
 
     For a step with ``samples: 2`` or more. A part on which they disagree is generated again, and cooler.
@@ -33,6 +33,10 @@ class SimilarityGate(BasePartGate):
         if not 0 <= min_similarity <= 1:
             raise self.setting_error("min_similarity", f"is {min_similarity}; write a number between 0 and 1")
         self.min_similarity = min_similarity
+
+    def count_characters(self, parts: Parts) -> int:
+        """About how many characters ``look`` reads."""
+        return count_characters([find_part(sample, self.part_name(parts)) for sample in parts.samples])
 
     def look(self, parts: Parts) -> Verdict:
         """The verdict on the two least similar samples; skipped when there are not two."""
