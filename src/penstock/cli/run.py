@@ -26,6 +26,7 @@ from penstock.cli.output import (
     print_message,
 )
 from penstock.entities import JobStatus
+from penstock.errors import InternalError
 from penstock.settings import get_settings
 
 if TYPE_CHECKING:
@@ -160,7 +161,12 @@ def run_to_end(
 
     ``inputs`` are the files that the run reads.
     """
-    return run_async(_run(pipeline, seeds, options, quiet=quiet, inputs=inputs))
+    try:
+        return run_async(_run(pipeline, seeds, options, quiet=quiet, inputs=inputs))
+    except asyncio.CancelledError as error:  # signals do not come here
+        raise InternalError(
+            "A block, or a library of it, has cancelled the run; start the same run again: it continues."
+        ) from error
 
 
 async def _run(
