@@ -25,6 +25,7 @@ from penstock.cli.output import (
     print_message,
 )
 from penstock.entities import JobStatus
+from penstock.errors import InternalError
 from penstock.event_loop import current_stop_signals
 from penstock.settings import MOST_IN_FLIGHT, get_settings
 
@@ -173,7 +174,12 @@ def run_to_end(
 
     ``inputs`` are the files that the run reads.
     """
-    return run_async(_run(pipeline, seeds, options, quiet=quiet, inputs=inputs))
+    try:
+        return run_async(_run(pipeline, seeds, options, quiet=quiet, inputs=inputs))
+    except asyncio.CancelledError as error:  # signals do not come here
+        raise InternalError(
+            "A block, or a library of it, has cancelled the run; start the same run again: it continues."
+        ) from error
 
 
 async def _run(
