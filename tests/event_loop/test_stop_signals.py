@@ -112,3 +112,38 @@ async def test_the_watchdog_names_the_block_that_holds_the_loop(tmp_path: Path) 
 
     assert b"Block 'Holder' of step 1" in said
     assert b"holder.py, line 10, in Holder.execute" in said
+
+
+async def run_with_hanging_file(folder: Path, *command: str) -> asyncio.subprocess.Process:
+    """A command that has begun to import a file which never ends to be imported."""
+    (folder / "user_blocks").mkdir()
+    (folder / "user_blocks" / "hangs.py").write_text(
+        "import time\nfrom pathlib import Path\nPath('started').touch()\ntime.sleep(3600)\n"
+    )
+    process = await start(*command, model=None, folder=folder)
+    async with asyncio.timeout(60):
+        while not (folder / "started").exists():
+            await asyncio.sleep(0.05)
+    return process
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+async def test_ctrl_c_ends_a_command_that_hangs_in_an_import(tmp_path: Path) -> None:
+    process = await run_with_hanging_file(tmp_path, "blocks")
+
+    process.send_signal(signal.SIGINT)
+    _, err = await asyncio.wait_for(process.communicate(), 60)
+
+    assert process.returncode == 130
+    assert "Traceback" not in err.decode()
+
+
+async def test_the_service_names_a_file_that_hangs_in_its_import(tmp_path: Path) -> None:
+    process = await run_with_hanging_file(tmp_path, "serve", "--port", "0")
+    assert process.stderr is not None
+
+    said = await asyncio.wait_for(process.stderr.readuntil(b"has held the event loop"), 60)
+    process.kill()
+    await process.communicate()
+
+    assert b"hangs.py, line 4, in <module>" in said

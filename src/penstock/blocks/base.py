@@ -34,7 +34,7 @@ class BaseBlock(Configurable):
     """Fields that it may return."""
     is_multiplier: ClassVar[bool] = False
     """Whether the block makes several states out of one; see ``BaseMultiplierBlock``."""
-    contract: ClassVar[Contract] = _CONTRACT
+    _contract: ClassVar[Contract] = _CONTRACT
 
     async def execute(self, data: dict[str, Any]) -> dict[str, Any]:
         """The fields that this block adds to ``data``: only fields that ``outputs`` declares."""
@@ -74,7 +74,7 @@ class BaseMultiplierBlock(BaseBlock):
     is_multiplier: ClassVar[bool] = True
     consumes: ClassVar[list[str]] = []
     """Fields that the new states leave out, because their own fields were made from them."""
-    contract: ClassVar[Contract] = replace(
+    _contract: ClassVar[Contract] = replace(
         _CONTRACT,
         names=(*_CONTRACT.names, "consumes"),
         methods=(Method("multiply", ("data",)),),

@@ -38,8 +38,14 @@ class Contract:
     """Methods of which each group must have one that the class defines itself."""
 
 
-def find_declaration_issues(cls: type, contract: Contract) -> list[str]:
+def _get_contract(cls: type) -> Contract:
+    contract: Contract = cls._contract  # type: ignore[attr-defined]
+    return contract
+
+
+def find_declaration_issues(cls: type) -> list[str]:
     """What is wrong with the class attributes of ``cls``, each as a sentence without its subject."""
+    contract = _get_contract(cls)
     checks: list[tuple[tuple[str, ...], Callable[[Any], bool], str]] = [
         (contract.names, _is_names, "a list of names"),
         (contract.mappings, _is_mapping, "a mapping"),
@@ -54,8 +60,9 @@ def find_declaration_issues(cls: type, contract: Contract) -> list[str]:
     ]
 
 
-def find_method_issues(cls: type, contract: Contract) -> list[str]:
+def find_method_issues(cls: type) -> list[str]:
     """What is wrong with the methods of ``cls``, each as a sentence without its subject."""
+    contract = _get_contract(cls)
     issues = [
         f"it defines no method '{group[0]}'"
         for group in contract.required

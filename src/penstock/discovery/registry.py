@@ -9,7 +9,6 @@ from penstock.discovery.classes import DiscoveryError, defines_class, discover, 
 from penstock.discovery.config_check import check_config
 from penstock.discovery.config_schema import is_schema
 from penstock.discovery.contract import (
-    Contract,
     describe_value,
     find_declaration_issues,
     find_method_issues,
@@ -27,8 +26,6 @@ from penstock.user_output import user_output
 
 class Described(Protocol):
     """A class with a schema; see ``BaseBlock.get_schema`` and ``BaseGate.get_schema``."""
-
-    contract: ClassVar[Contract]
 
     @classmethod
     def get_schema(cls) -> dict[str, Any]:
@@ -107,11 +104,11 @@ class Registry(Generic[T]):
     def find_method_issues(self, name: str) -> list[str]:
         """What is wrong with the methods of the class called ``name``, each as a sentence."""
         cls = self.get_class(name)
-        issues = find_method_issues(cls, cls.contract) if is_user_class(cls) else []
+        issues = find_method_issues(cls) if is_user_class(cls) else []
         return [f"{self.kind.capitalize()} '{name}': {issue}" for issue in issues]
 
     def _refuse_declarations(self, cls: type[T], what: str) -> None:
-        if is_user_class(cls) and (issues := find_declaration_issues(cls, cls.contract)):
+        if is_user_class(cls) and (issues := find_declaration_issues(cls)):
             raise DefinitionError(
                 f"{what}: {issues[0]}.", detail={"type": cls.__name__, "declarations": issues}
             )

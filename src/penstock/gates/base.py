@@ -32,7 +32,7 @@ class BaseGate(Configurable):
     Follows from which of the two methods the nearest class defines, unless that class sets it.
     """
 
-    contract: ClassVar[Contract] = Contract(
+    _contract: ClassVar[Contract] = Contract(
         names=("field_references", "part_references", "templates"),
         mappings=("config_enums", "config_descriptions", "state_templates"),
         texts=("name", "description"),
