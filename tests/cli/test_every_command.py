@@ -247,17 +247,19 @@ def test_a_run_refuses_a_key_that_stands_twice_as_validate_does(place: Workplace
 
 @pytest.mark.parametrize("limit", [40, 48, 64])
 def test_few_file_descriptors_are_enough(place: Workplace, limit: int) -> None:
-    seeds = "".join(json.dumps({"topic": f"t{number}"}) + "\n" for number in range(200))
-    (place.folder / "many.jsonl").write_text(seeds)
+    models = [
+        {**ASK, "config": {"user_prompt": f"{model} {{{{ topic }}}}", "model": model}} for model in "abc"
+    ]
+    write(place.folder, *models, topics=tuple(map(str, range(100))))
 
     ended = place.run(
-        *("run", "p.yaml", "many.jsonl", "-o", "new.jsonl", "--concurrency", "256"),
+        *("run", "p.yaml", "s.jsonl", "-o", "new.jsonl", "--concurrency", "256"),
         variables={"LLM_CONCURRENCY": "256"},
         limit_files=limit,
     )
 
     assert ended.status == 0, ended.err
-    assert len(read_lines(place.folder / "new.jsonl")) == 200
+    assert len(read_lines(place.folder / "new.jsonl")) == 100
 
 
 def test_too_few_file_descriptors_are_one_sentence(shared: Workplace) -> None:

@@ -31,6 +31,8 @@ _WARM = (
     "penstock.storage.copying",
     "penstock.llm.transports.openai",
 )
+_REPORT = 200
+"""A descriptor for a traceback, also where standard error is closed."""
 SECONDS = 60
 """After how long a command that does not end is killed, which fails its test."""
 
@@ -154,6 +156,7 @@ def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> N
     os.chdir(request["folder"])
     os.environ.update(request["variables"])
     os.umask(request.get("umask", 0o022))
+    os.dup2(2, _REPORT)
     for number in request["closed"]:
         setattr(sys, ("stdin", "stdout", "stderr")[number], None)
         os.close(number)
@@ -172,7 +175,7 @@ def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> N
     except BaseException:
         import traceback
 
-        traceback.print_exc()
+        os.write(_REPORT, traceback.format_exc().encode())
         status = 1
     try:
         for stream in (sys.stdout, sys.stderr):
