@@ -70,8 +70,8 @@ class ForkedCommands:
         """Run a command to its end.
 
         ``closed`` are standard streams that it does not have, ``files`` descriptors to take in place of the
-        usual ones. ``options``: ``limit_files`` (RLIMIT_NOFILE), ``umask``, ``terminate_at`` (a port that,
-        once it is listened to, brings SIGTERM).
+        usual ones. ``options``: ``limit_files`` (RLIMIT_NOFILE), ``umask``, ``is_removed`` (the
+        folder), ``terminate_at`` (a port that, once it is listened to, brings SIGTERM).
         """
         with ExitStack() as stack:
             streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
@@ -142,8 +142,7 @@ def _wait(child: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-    """Take on what was asked for, run the command, and end this process as an interpreter ends."""
+def _set_up(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     import resource
 
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -154,6 +153,8 @@ def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> N
         mode = "r" if name == "stdin" else "w"
         setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
     os.chdir(request["folder"])
+    if request.get("is_removed"):
+        Path(request["folder"]).rmdir()
     os.environ.update(request["variables"])
     os.umask(request.get("umask", 0o022))
     os.dup2(2, _REPORT)
@@ -164,6 +165,11 @@ def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> N
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     if port := request.get("terminate_at"):
         threading.Thread(target=_terminate_once_listening, args=(port,), daemon=True).start()
+
+
+def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    """Take on what was asked for, run the command, and end this process as an interpreter ends."""
+    _set_up(request, descriptors)
     sys.argv = ["penstock", *(os.fsdecode(one.encode("latin-1")) for one in request["arguments"])]
     status: Any = 0
     try:
