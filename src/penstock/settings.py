@@ -176,6 +176,9 @@ def get_settings() -> Settings:
     """
     try:
         settings = Settings()  # values come from the environment
+    except (OSError, UnicodeError) as error:
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeError) else error.strerror
+        raise ConfigurationError(f"The settings in .env cannot be read: {reason}.") from error
     except ValidationError as error:
         issue = error.errors()[0]
         name = ".".join(str(part) for part in issue["loc"]).upper()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from penstock.api.connections import Connections, Deadlines
+from support.command import environment
 
 SHORT = Deadlines(head=3, silence=3, body_rate=10, answer=3)
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -334,3 +338,29 @@ async def test_a_request_for_a_websocket_is_answered_like_any_other(caplog: pyte
         assert b" 200 " in await reader.readline()
         assert not caplog.records
         writer.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the shell is bash")
+async def test_the_service_leaves_itself_descriptors_whatever_others_connect(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", f"ulimit -n 64; exec {sys.executable} -m penstock serve --port 0"),
+        cwd=tmp_path,
+        env=environment(None, tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+        service = Service(Connections(1), int(line.rpartition(":")[2]))
+        idle = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(150)]
+        found = [await service.get("/health") for _ in range(3)]
+    finally:
+        process.terminate()
+        _, log = await asyncio.wait_for(process.communicate(), 60)
+    for _, writer in idle:
+        writer.close()
+
+    assert found == [200, 200, 200]
+    assert process.returncode == 0
+    assert b"Traceback" not in log

@@ -247,17 +247,19 @@ def test_a_run_refuses_a_key_that_stands_twice_as_validate_does(place: Workplace
 
 @pytest.mark.parametrize("limit", [40, 48, 64])
 def test_few_file_descriptors_are_enough(place: Workplace, limit: int) -> None:
-    seeds = "".join(json.dumps({"topic": f"t{number}"}) + "\n" for number in range(200))
-    (place.folder / "many.jsonl").write_text(seeds)
+    models = [
+        {**ASK, "config": {"user_prompt": f"{model} {{{{ topic }}}}", "model": model}} for model in "abc"
+    ]
+    write(place.folder, *models, topics=tuple(map(str, range(100))))
 
     ended = place.run(
-        *("run", "p.yaml", "many.jsonl", "-o", "new.jsonl", "--concurrency", "256"),
+        *("run", "p.yaml", "s.jsonl", "-o", "new.jsonl", "--concurrency", "256"),
         variables={"LLM_CONCURRENCY": "256"},
         limit_files=limit,
     )
 
     assert ended.status == 0, ended.err
-    assert len(read_lines(place.folder / "new.jsonl")) == 200
+    assert len(read_lines(place.folder / "new.jsonl")) == 100
 
 
 def test_too_few_file_descriptors_are_one_sentence(shared: Workplace) -> None:
@@ -357,3 +359,29 @@ def test_any_umask_is_kept_and_none_ends_a_run_with_a_traceback(place: Workplace
     assert ended.status == 0 or (umask == 0o777 and ended.status == 2), ended.err
     if umask != 0o777:
         assert (place.folder / "deep/new.jsonl").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_working_folder_that_is_gone_is_one_sentence(commands: ForkedCommands, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+
+    ended = commands.run("blocks", folder=tmp_path / "gone", is_removed=True)
+
+    assert (ended.status, ended.err) == (2, "Error: The working folder is gone; change to another one.\n")
+
+
+def test_settings_that_are_no_text_are_one_sentence(place: Workplace) -> None:
+    (place.folder / ".env").write_bytes(b"LLM_TIMEOUT=\xff\n")
+
+    ended = place.run("blocks")
+
+    assert (ended.status, ended.err) == (
+        2,
+        "Error: The settings in .env cannot be read: it is not UTF-8 text.\n",
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_an_export_to_a_device_that_is_full_is_one_sentence(shared: Workplace) -> None:
+    ended = shared.run("export", "out.jsonl", "-o", "/dev/full")
+
+    assert (ended.status, ended.err) == (2, "Error: /dev/full cannot be written: No space left on device.\n")

@@ -38,7 +38,10 @@ def test_a_dataset_has_its_data_its_card_and_its_pipeline(after_run: Cli, tmp_pa
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("nowhere.jsonl", "neither a job's number nor the output"), ("99", "job not found")],
+    [
+        ("nowhere.jsonl", "neither a job's number nor the output"),
+        ("99", "There is no job 99; the newest one is 1."),
+    ],
 )
 def test_what_no_run_has_made_cannot_be_exported(after_run: Cli, source: str, message: str) -> None:
     done = after_run("export", source, "-o", "d")

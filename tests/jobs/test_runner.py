@@ -429,3 +429,12 @@ async def test_with_model_calls_one_record_more_is_in_flight_than_the_model_take
 
     assert peak == in_flight
     assert report.generated == 40
+
+
+async def test_no_more_workers_start_than_there_is_work_for(settings: Settings) -> None:
+    options = RunOptions(concurrency=10**9)
+    async with open_run(build(ASK), numbered(3), options, settings=settings) as prepared:
+        report = await prepared.process()
+
+        assert len(prepared._runner._workers) <= 128
+    assert report.generated == 3

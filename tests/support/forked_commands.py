@@ -31,6 +31,8 @@ _WARM = (
     "penstock.storage.copying",
     "penstock.llm.transports.openai",
 )
+_REPORT = 200
+"""A descriptor for a traceback, also where standard error is closed."""
 SECONDS = 60
 """After how long a command that does not end is killed, which fails its test."""
 
@@ -68,8 +70,8 @@ class ForkedCommands:
         """Run a command to its end.
 
         ``closed`` are standard streams that it does not have, ``files`` descriptors to take in place of the
-        usual ones. ``options``: ``limit_files`` (RLIMIT_NOFILE), ``umask``, ``terminate_at`` (a port that,
-        once it is listened to, brings SIGTERM).
+        usual ones. ``options``: ``limit_files`` (RLIMIT_NOFILE), ``umask``, ``is_removed`` (the
+        folder), ``terminate_at`` (a port that, once it is listened to, brings SIGTERM).
         """
         with ExitStack() as stack:
             streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
@@ -140,8 +142,7 @@ def _wait(child: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-    """Take on what was asked for, run the command, and end this process as an interpreter ends."""
+def _set_up(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     import resource
 
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -152,8 +153,11 @@ def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> N
         mode = "r" if name == "stdin" else "w"
         setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
     os.chdir(request["folder"])
+    if request.get("is_removed"):
+        Path(request["folder"]).rmdir()
     os.environ.update(request["variables"])
     os.umask(request.get("umask", 0o022))
+    os.dup2(2, _REPORT)
     for number in request["closed"]:
         setattr(sys, ("stdin", "stdout", "stderr")[number], None)
         os.close(number)
@@ -161,6 +165,11 @@ def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> N
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     if port := request.get("terminate_at"):
         threading.Thread(target=_terminate_once_listening, args=(port,), daemon=True).start()
+
+
+def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    """Take on what was asked for, run the command, and end this process as an interpreter ends."""
+    _set_up(request, descriptors)
     sys.argv = ["penstock", *(os.fsdecode(one.encode("latin-1")) for one in request["arguments"])]
     status: Any = 0
     try:
@@ -172,7 +181,7 @@ def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> N
     except BaseException:
         import traceback
 
-        traceback.print_exc()
+        os.write(_REPORT, traceback.format_exc().encode())
         status = 1
     try:
         for stream in (sys.stdout, sys.stderr):

@@ -120,6 +120,8 @@ def _run_command() -> None:
     except BrokenPipeError:
         _end_without_reader()
     except OSError as error:
+        if not _has_working_folder():
+            _fail("Error: The working folder is gone; change to another one.", ExitStatus.BAD_INPUT)
         if error.filename is None:
             raise
         name = os.fsdecode(error.filename)
@@ -128,6 +130,14 @@ def _run_command() -> None:
         if sys.stdout is not stdout:  # click has met a broken pipe: it replaces the stream and ends with 1
             _end_without_reader()
         raise
+
+
+def _has_working_folder() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError:
+        return False
+    return True
 
 
 def _fail(

@@ -110,10 +110,21 @@ def _open_stream(output: Path) -> Iterator[BinaryIO | None]:
     if str(output) == "-" or (is_stdout and not stat.S_ISREG(status.st_mode)):
         yield sys.stdout.buffer
     elif output.is_fifo() or output.is_char_device():
-        with output.open("wb") as stream:  # a FIFO waits for its reader
+        with _streaming_to(str(output)), output.open("wb") as stream:  # a FIFO waits for its reader
             yield stream
     else:
         yield None
+
+
+@contextmanager
+def _streaming_to(name: str) -> Iterator[None]:
+    """Say that a stream cannot be written; raises BrokenPipeError where nobody reads it any more."""
+    try:
+        yield
+    except OSError as error:
+        if is_reader_gone(error):
+            raise BrokenPipeError(errno.EPIPE, "nobody reads the records") from error
+        raise StorageError(f"{shorten(name)} cannot be written: {error.strerror}.") from error
 
 
 def _describe(report: dict[str, Any], form: str) -> str:
@@ -156,14 +167,10 @@ async def _export(
         if isinstance(target, Path):
             return await export_job(storage, job, target, form, **options)
         del options["overwrite"]
-        name = "standard output" if target is sys.stdout.buffer else str(getattr(target, "name", ""))
-        try:
+        name = "Standard output" if target is sys.stdout.buffer else str(getattr(target, "name", ""))
+        with _streaming_to(name):
             report = await write_job(storage, job, target, form, **options)
-        except OSError as error:
-            if is_reader_gone(error):
-                raise BrokenPipeError(errno.EPIPE, "nobody reads the records") from error
-            raise StorageError(f"{name.capitalize()} cannot be written: {error.strerror}.") from error
-        return {**report, "path": name}
+        return {**report, "path": name.removeprefix("Standard output") or "standard output"}
 
 
 async def _find_job(storage: Storage, source: str | None) -> Job:
