@@ -39,3 +39,15 @@ def test_a_broken_database_and_a_broken_block_are_missing(
     missing = {check["name"] for check in done.json if check["state"] == "missing"}
     assert done.status == 1
     assert missing == {"Database", "Blocks"}
+
+
+def test_a_model_whose_key_is_missing_is_said(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLM_ENDPOINT")
+    monkeypatch.delenv("LLM_API_KEY")
+    monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
+    monkeypatch.setenv("LLM_MODEL", "deepseek/deepseek-chat")
+
+    printed = cli("doctor")
+
+    assert printed.status == 1
+    assert "The provider deepseek needs an API key: set LLM_API_KEY or DEEPSEEK_API_KEY." in printed.out
