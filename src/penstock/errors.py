@@ -42,7 +42,7 @@ class PipelineError(Exception):
     """
 
     def __init__(self, message: str, detail: dict[str, Any] | None = None) -> None:
-        message = escape_controls(message)
+        message = escape_controls(str(message))
         super().__init__(message)
         self.message = message
         self.detail = detail or {}

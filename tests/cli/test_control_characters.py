@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from cli.conftest import Cli
+from penstock.cli import main
 from penstock.control_characters import escape_controls
 from penstock.testing import ModelServer, Reply
 
@@ -91,3 +93,18 @@ def test_controls_in_a_servers_error_are_escaped(cli: Cli, model: ModelServer, s
 
 def test_the_prompts_of_a_dry_run_show_what_is_in_them(cli: Cli) -> None:
     assert SHOWN in cli("run", "p.json", "seeds.jsonl", "-o", "out.jsonl", "--dry-run").out
+
+
+def test_a_crash_shows_its_traceback_without_controls_and_secrets(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["penstock", "--version"])
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)
+    with pytest.raises(SystemExit):
+        main()
+    error = RuntimeError(f"{EVIL} api_key=made-up-0123456789")
+
+    sys.excepthook(RuntimeError, error, None)
+
+    printed = capsys.readouterr().err
+    assert f"RuntimeError: {SHOWN} api_key=***" in printed

@@ -95,3 +95,15 @@ async def _fill(path: Path) -> None:
     async with Storage(path) as storage, storage.session() as session:
         for _ in range(50):
             await pipelines.save_pipeline(session, "P", {"name": "P", "blocks": ["x" * 2000]})
+
+
+def test_a_model_whose_key_is_missing_is_said(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLM_ENDPOINT")
+    monkeypatch.delenv("LLM_API_KEY")
+    monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
+    monkeypatch.setenv("LLM_MODEL", "deepseek/deepseek-chat")
+
+    printed = cli("doctor")
+
+    assert printed.status == 1
+    assert "The provider deepseek needs an API key: set LLM_API_KEY or DEEPSEEK_API_KEY." in printed.out

@@ -54,11 +54,19 @@ def doctor(ask: bool, repair: bool, as_json: bool) -> None:
 def _check_all(settings: Settings, *, repair: bool) -> Iterator[Diagnostic]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Diagnostic("Python", "found", version)
-    yield Diagnostic("Model", "found", settings.model_line.removeprefix("Model: "))
+    yield _check_model(settings)
     yield from _check_network(settings)
     yield from _check_embedded_model(settings)
     yield from asyncio.run(_check_database(settings, repair=repair))
     yield from _check_blocks()
+
+
+def _check_model(settings: Settings) -> Diagnostic:
+    from penstock.llm.providers import find_model_problem
+
+    name = settings.model_line.removeprefix("Model: ")
+    problem = find_model_problem(None, settings)
+    return Diagnostic("Model", "found" if problem is None else "missing", problem or name)
 
 
 def _check_network(settings: Settings) -> Iterator[Diagnostic]:
