@@ -172,7 +172,7 @@ async def test_a_read_only_file_system_can_be_read(tmp_path: Path, storage: Stor
                 assert (await jobs.get_job(session, 1)).total_seeds == 10
             with pytest.raises(StorageError):
                 await _write(opened)
-        with pytest.raises(StorageError, match="cannot be"):
+        with pytest.raises(StorageError, match="can be read and not be written"):
             await Storage(folder / "a.db").open()
     finally:
         await asyncio.to_thread(_unmount, folder)

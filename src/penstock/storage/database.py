@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -26,6 +27,10 @@ __all__ = ["LOCK_SECONDS", "Session", "Storage"]
 LOCK_SECONDS = 30.0
 """How long to wait for another process that writes."""
 
+_ONLY_READABLE = (
+    "{name} can be read and not be written, as its folder cannot; check who may write there, and whether the "
+    "file system is read-only."
+)
 _SENTENCES = {
     "not a database": "{name} is not a SQLite database, or it is damaged.",
     "malformed": "{name} is damaged; restore it from a copy.",
@@ -174,12 +179,18 @@ class Storage(AsyncResource):
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         message = str(cause)
         sentence = next((sentence for part, sentence in _SENTENCES.items() if part in message), None)
+        if "unable to open" in message and self._may_only_be_read():
+            sentence = _ONLY_READABLE
         first_line = message.splitlines()[0] if message else type(cause).__name__
         if sentence is None:
             explained = f"The database {self.name} refused: {first_line}"
         else:
             explained = sentence.format(name=self.name, seconds=self.lock_seconds)
         return StorageError(explained, detail={"database": self.name, "error": first_line})
+
+    def _may_only_be_read(self) -> bool:
+        path = self.path
+        return path is not None and os.access(path, os.R_OK) and not os.access(path.parent, os.W_OK)
 
     @property
     def _open_sessions(self) -> Sessions:
