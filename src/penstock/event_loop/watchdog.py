@@ -48,11 +48,12 @@ class Watchdog(threading.Thread):
                 return
             if beat.wait(self._held_seconds) or self._stopped.is_set():
                 continue
-            where = describe_thread(self._loop_thread) or "Some code"
-            self._report(
-                f"{where} has held the event loop for {self._held_seconds:g} s, and everything else waits; "
-                "move blocking work to asyncio.to_thread."
-            )
+            # Without such code the machine is busy, or the process stood still.
+            if where := describe_thread(self._loop_thread):
+                self._report(
+                    f"{where} has held the event loop for {self._held_seconds:g} s, and everything else "
+                    "waits; move blocking work to asyncio.to_thread."
+                )
             while not (beat.wait(_BEAT_SECONDS) or self._stopped.is_set()):
                 pass
 
