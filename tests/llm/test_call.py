@@ -105,3 +105,12 @@ async def test_json_that_was_cut_off_is_not_repaired(script: Any, client: Client
 
     assert completion.data is None
     assert completion.finish_reason == "length"
+
+
+async def test_cached_tokens_are_never_more_than_the_input(script: Any, client: Client) -> None:
+    script(Reply("one", input_tokens=5, cached_tokens=9))
+
+    with use_call_context(CallContext()) as calls:
+        await llm.complete(say("a"))
+
+    assert (calls.usage.input_tokens, calls.usage.cached_tokens) == (5, 5)

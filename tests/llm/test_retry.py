@@ -302,3 +302,49 @@ def test_silence_is_waited_for_where_a_late_answer_ever_came() -> None:
         assert provider.limits == [TIMEOUTS.request]
 
     run_in_virtual_time(story)
+
+
+def test_a_server_that_does_not_speak_the_protocol_is_asked_twice() -> None:
+    async def story(clock: Clock) -> None:
+        provider = Provider(clock, Failure(Kind.PROTOCOL, "it is not HTTP"), always=True)
+
+        with pytest.raises(LLMSetupError, match=r"^openai/x cannot be asked \(it is not HTTP\)$"):
+            await provider.ask()
+
+        assert len(provider.sent_at) == 2
+
+    run_in_virtual_time(story)
+
+
+def test_a_server_that_answered_before_is_asked_three_times_for_what_can_be_read() -> None:
+    async def story(clock: Clock) -> None:
+        provider = Provider(clock, Failure(Kind.PROTOCOL, "it is not HTTP"), always=True)
+        provider.limiter.on_answer()
+
+        with pytest.raises(LLMUnavailableError, match=r"in 3 tries \(it is not HTTP\)$"):
+            await provider.ask()
+
+    run_in_virtual_time(story)
+
+
+@pytest.mark.parametrize(("seconds", "tries"), [(40.0, 2), (60.0, 1)])
+def test_a_try_is_not_made_when_less_time_is_left_than_the_last_one_took(seconds: float, tries: int) -> None:
+    async def story(clock: Clock) -> None:
+        provider = Provider(clock, failure(Kind.TRANSIENT), seconds=seconds, always=True)
+
+        with pytest.raises(LLMUnavailableError):
+            await provider.ask(Timeouts(120.0, 100.0))
+
+        assert len(provider.sent_at) == tries
+
+    run_in_virtual_time(story)
+
+
+def test_requests_that_a_transport_repeats_count_as_retries() -> None:
+    async def story(clock: Clock) -> None:
+        twice = Failure(Kind.TRANSIENT, "broken", retries=1)
+        provider = Provider(clock, twice)
+
+        assert await provider.ask() == (ANSWER, 2)
+
+    run_in_virtual_time(story)

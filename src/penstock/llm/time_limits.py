@@ -21,10 +21,10 @@ _LEAST = 0.001
 class RunningClock:
     """The seconds in which an event loop ran; they count while at least one time limit is in force."""
 
-    __slots__ = ("_limits", "_loop", "_lost", "_resumed_at", "_seen", "_timer")
+    __slots__ = ("_limits", "_lost", "_resumed_at", "_seen", "_timer", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._limits = 0
         self._lost = 0.0
         self._seen = 0.0
@@ -33,32 +33,32 @@ class RunningClock:
 
     def time(self) -> float:
         """Seconds that never go back, from any start."""
-        now = self._loop.time()
-        if self._timer is not None:
+        now = self.loop.time()
+        if now - self._seen > _BEAT and self._timer is not None:
             self._leave_out_standstill(now)
         return now - self._lost
 
     @property
     def reading(self) -> float:
         """Seconds that are left to read what came during a standstill; 0 or less long after it."""
-        return self._resumed_at + _READING - self._loop.time()
+        return self._resumed_at + _READING - self.loop.time()
 
     def start(self) -> None:
         """Begin to watch for standstills, for one more limit."""
         self._limits += 1
         if self._timer is None:
-            self._seen = self._loop.time()
-            self._timer = self._loop.call_later(_BEAT, self._beat)
+            self._seen = self.loop.time()
+            self._timer = self.loop.call_later(_BEAT, self._beat)
 
     def stop(self) -> None:
         """Take one limit off."""
         self._limits -= 1
 
     def _beat(self) -> None:
-        now = self._loop.time()
+        now = self.loop.time()
         self._leave_out_standstill(now)
         self._seen = now
-        self._timer = self._loop.call_later(_BEAT, self._beat) if self._limits else None
+        self._timer = self.loop.call_later(_BEAT, self._beat) if self._limits else None
 
     def _leave_out_standstill(self, now: float) -> None:
         gap = now - self._seen - _BEAT
@@ -86,16 +86,15 @@ def running_clock() -> RunningClock:
 class TimeLimit:
     """Calls ``expire`` after so many seconds in which the event loop ran, unless it is cancelled before."""
 
-    __slots__ = ("_clock", "_ends_at", "_expire", "_has_read", "_loop", "_timer")
+    __slots__ = ("_clock", "_ends_at", "_expire", "_has_read", "_timer")
 
     def __init__(self, seconds: float, expire: Callable[[], object]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._clock = running_clock()
-        self._clock.start()
-        self._ends_at = self._clock.time() + seconds
+        self._clock = clock = running_clock()
+        clock.start()
+        self._ends_at = clock.time() + seconds
         self._expire = expire
         self._has_read = False
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(max(seconds, 0.0), self._check)
+        self._timer: asyncio.TimerHandle | None = clock.loop.call_later(max(seconds, 0.0), self._check)
 
     def cancel(self) -> None:
         """End the limit."""
@@ -109,7 +108,7 @@ class TimeLimit:
         if left < _LEAST and not self._has_read:
             self._has_read, left = True, self._clock.reading
         if left >= _LEAST:
-            self._timer = self._loop.call_later(left, self._check)
+            self._timer = self._clock.loop.call_later(left, self._check)
         else:
             self.cancel()
             self._expire()

@@ -68,15 +68,16 @@ class HttpPool:
         request: list[bytes | memoryview] = [head + body]
         if len(body) >= _SLICE:
             request = [head, *_slices(body)]
-        clock = running_clock()
-        ends_at = clock.time() + seconds
         if (connection := self._take_idle()) is not None:
             try:
                 return await connection.request(request, seconds)
             except ClosedAtOnceError:
+                seconds -= connection.unused_seconds
                 if on_retry is not None:
                     on_retry()
-        connection = await self._connect(min(ends_at - clock.time(), LONGEST_CONNECT))
+        clock = running_clock()
+        ends_at = clock.time() + seconds
+        connection = await self._connect(min(seconds, LONGEST_CONNECT))
         return await connection.request(request, ends_at - clock.time())
 
     def _take_idle(self) -> _Connection | None:

@@ -6,6 +6,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 from urllib.parse import urljoin
 
@@ -13,7 +14,6 @@ import orjson
 
 from penstock.errors import BadInputError, ConfigurationError
 from penstock.llm.providers import Route
-from penstock.llm.time_limits import running_clock
 from penstock.llm.transports.base import Answer
 from penstock.llm.transports.broken_connections import failure_from_error
 from penstock.llm.transports.completion_body import MALFORMED, load_body, read_answer
@@ -61,8 +61,7 @@ class OpenAITransport:
 
     async def send(self, request: dict[str, Any], seconds: float) -> Answer:
         """Send once, or again in the form that a refusal asks for; raises Failure."""
-        clock = running_clock()
-        ends_at = clock.time() + seconds
+        ends_at = monotonic() + seconds
         left = seconds
         while True:
             sent = self._translate(request)
@@ -75,7 +74,7 @@ class OpenAITransport:
                 return self._read_answer(reply, retries)
             text = redact(reply.body[:_LONGEST_ERROR].decode("utf-8", "replace"), self._secret)
             learnt = self._learn_dialect(text, sent) or self._learn_name(reply.status, text, sent)
-            left = ends_at - clock.time()
+            left = ends_at - monotonic()
             if not learnt or left <= 0.0:
                 failure = failure_from_status(reply.status, text, self._resolve_location(reply.headers))
                 failure.retries = retries
