@@ -182,6 +182,7 @@ NAMED = [
         "https://discord.com/api/webhooks/123456789012345678/" + made_up("", 68),
         "https://discord.com/api/webhooks/***",
     ),
+    ("postgresql://me:***@host/db", "postgresql://me:***@host/db"),
     ("postgresql://me:pa:ss@host/db", "postgresql://***@host/db"),
     ("redis://:pass@host and https://me:p@ss@host/x", "redis://***@host and https://***@host/x"),
 ]
