@@ -278,3 +278,18 @@ def test_a_mistake_is_reported_once(text: str) -> None:
 
 def test_there_are_at_least_thirty_mistakes() -> None:
     assert len(MISTAKES) >= 30
+
+
+@pytest.mark.parametrize("name", ["true", "none", "False"])
+def test_a_field_that_is_called_like_a_constant_of_templates_is_a_warning(name: str) -> None:
+    prompt = '{{ metadata["' + name + '"] }}'
+    definition = {
+        "name": "x",
+        "blocks": [{"type": "TextGenerator", "config": {"user_prompt": prompt}}],
+    }
+
+    (issue,) = validate(definition, seeds=[{name: "kept", "text": "x"}])
+
+    assert issue.severity == "warning"
+    assert f"'{name}', which is a constant in templates" in issue.message
+    assert f'metadata["{name}"]' in issue.fix
