@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.workflow import validate
 from support.trial_definitions import HELD, PLAIN, STRUCTURED, TEXT, find_issues, steps
 
 MISTAKES: list[tuple[str, str, int | None, str]] = [
