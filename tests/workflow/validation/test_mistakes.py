@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.workflow import validate
 from support.trial_definitions import HELD, PLAIN, STRUCTURED, TEXT, find_issues, steps
 
 MISTAKES: list[tuple[str, str, int | None, str]] = [
@@ -289,3 +290,18 @@ def test_a_prompt_that_yaml_ends_at_a_number_sign_is_a_warning() -> None:
         ("warning", 1, "config.user_prompt", 5)
     ]
     assert "'# code'" in issues[0].message
+
+
+@pytest.mark.parametrize("name", ["true", "none", "False"])
+def test_a_field_that_is_called_like_a_constant_of_templates_is_a_warning(name: str) -> None:
+    prompt = '{{ metadata["' + name + '"] }}'
+    definition = {
+        "name": "x",
+        "blocks": [{"type": "TextGenerator", "config": {"user_prompt": prompt}}],
+    }
+
+    (issue,) = validate(definition, seeds=[{name: "kept", "text": "x"}])
+
+    assert issue.severity == "warning"
+    assert f"'{name}', which is a constant in templates" in issue.message
+    assert f'metadata["{name}"]' in issue.fix

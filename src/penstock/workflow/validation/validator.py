@@ -35,6 +35,9 @@ from penstock.workflow.validation.structure import (
     check_plain_data,
 )
 
+_CONSTANTS = {"true", "false", "none", "True", "False", "None"}
+"""Names that Jinja2 reads as constants."""
+
 
 def validate(
     definition: Any,
@@ -109,8 +112,19 @@ def _check_definition(definition: Any, context: ValidationContext) -> None:
             number, (field for field in names(cls.outputs) if field not in names(cls.inputs))
         )
     check_multipliers(steps, context)
+    _check_constants(context)
     for number, step in enumerate(steps, start=1):
         _check_step(context, number, step)
+
+
+def _check_constants(context: ValidationContext) -> None:
+    """Find fields of the seeds that templates cannot read by their names."""
+    for name in sorted(_CONSTANTS & {name for seed in context.fields.seeds or () for name in seed}):
+        context.issues.add(
+            f"The seeds have a field '{name}', which is a constant in templates.",
+            f"Write 'metadata[\"{name}\"]' in templates, or rename the field.",
+            severity="warning",
+        )
 
 
 def _check_step(context: ValidationContext, number: int, definition: Any) -> None:
