@@ -81,14 +81,14 @@ async def test_a_job_that_killed_its_process_twice_is_paused_with_the_reason(
     assert (after, resumed.status, resumed.records_generated) == (0, JobStatus.COMPLETED, 3)
 
 
-def test_a_record_is_suspected_in_a_block_and_not_while_it_waits_for_a_model(tmp_path: Path) -> None:
+def test_a_record_is_suspected_in_a_users_block_and_not_while_it_waits_for_a_model(tmp_path: Path) -> None:
     storage = Storage(tmp_path / "a.db")
 
     def see(*deeds: str) -> list[str]:
         with open_in_flight(storage, 1) as places:
             assert isinstance(places, InFlight)
             context = RunContext()
-            places.follow(0, RecordId(4, 1, "2"), context)
+            places.follow(0, RecordId(4, 1, "2"), context, {1})
             assert context.on_step
             assert context.on_call
             assert context.on_answer
@@ -101,17 +101,19 @@ def test_a_record_is_suspected_in_a_block_and_not_while_it_waits_for_a_model(tmp
                     case "multiplier":
                         places.enter_multiplier(0)
                     case kind:
-                        context.on_step(StepEvent(kind, 1, 2, "B"))  # type: ignore[arg-type]
+                        step, _, event = kind.partition(" ")
+                        context.on_step(StepEvent(event, int(step), 2, "B"))  # type: ignore[arg-type]
             content = (tmp_path / "a.db.claims" / "job-1.in-flight").read_bytes()
         assert take_suspects(storage, 1) == [], "a process that ends as it should leaves nothing"
         (tmp_path / "a.db.claims" / "job-1.in-flight").write_bytes(content)
         return take_suspects(storage, 1)
 
     assert see() == []
-    assert see("started") == ["record 4.1.2"]
-    assert see("started", "call") == []
-    assert see("started", "call", "answer") == ["record 4.1.2"]
-    assert see("started", "finished") == []
+    assert see("1 started") == ["record 4.1.2"]
+    assert see("1 started", "call") == []
+    assert see("1 started", "call", "answer") == ["record 4.1.2"]
+    assert see("1 started", "1 finished") == []
+    assert see("2 started") == see("2 started", "call", "answer") == [], "a built-in block"
     assert see("multiplier") == ["the multiplier"]
     assert take_suspects(storage, 1) == []
 

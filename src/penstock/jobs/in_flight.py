@@ -1,7 +1,8 @@
-"""Which records of a job are in the code of a block, written where it outlives the process.
+"""Which records of a job are in the code of a user's block, written where it outlives the process.
 
-When the process dies without a word, the next one finds here what was running: a record that was in a block
-both times when the process died is not tried a third time. A record that waits for a model is not suspected.
+When the process dies without a word, the next one finds here what was running: a record that was in such a
+block both times when the process died is not tried a third time. A record that waits for a model, or is in a
+built-in block, is not suspected: processes are also killed from outside, at any moment.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import mmap
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 from penstock.entities import RecordId
 from penstock.storage.database import Storage
 from penstock.storage.job_locks import find_lock_folder
-from penstock.workflow import RunContext, StepEvent
+from penstock.workflow import Pipeline, RunContext, StepEvent
 
 _PLACE = struct.Struct("<Bqq47p")
 """Whether a record is in a block, then the record: seed, repetition, child."""
@@ -32,8 +33,10 @@ class InFlight:
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
 
-    def follow(self, worker: int, record: RecordId, context: RunContext) -> None:
-        """Note the worker's record, and from now on when it is in a block."""
+    def follow(
+        self, worker: int, record: RecordId, context: RunContext, foreign_steps: Container[int]
+    ) -> None:
+        """Note the worker's record, and from now on when it is in one of ``foreign_steps``."""
         if worker >= _PLACES:
             return
         memory, place = self._memory, worker * _PLACE.size
@@ -41,8 +44,12 @@ class InFlight:
         _PLACE.pack_into(memory, place, 0, seed, repetition, child.encode("utf-8", "replace"))
         on_step, on_call = context.on_step, context.on_call
 
+        is_foreign = False
+
         def see_step(event: StepEvent) -> None:
-            memory[place] = event.kind == "started"
+            nonlocal is_foreign
+            is_foreign = event.kind == "started" and event.number in foreign_steps
+            memory[place] = is_foreign
             if on_step is not None:
                 on_step(event)
 
@@ -52,7 +59,7 @@ class InFlight:
                 on_call()
 
         def see_answer() -> None:
-            memory[place] = 1
+            memory[place] = is_foreign
 
         context.on_step, context.on_call, context.on_answer = see_step, see_call, see_answer
 
@@ -65,6 +72,15 @@ class InFlight:
         """The worker's record is in no block any more."""
         if worker < _PLACES:
             self._memory[worker * _PLACE.size] = 0
+
+
+def find_foreign_steps(pipeline: Pipeline) -> frozenset[int]:
+    """The numbers of the steps whose block or gates are not penstock's own."""
+    return frozenset(
+        step.number
+        for step in pipeline.steps
+        if any(not type(part).__module__.startswith("penstock.") for part in (step.block, *step.gates))
+    )
 
 
 @contextmanager

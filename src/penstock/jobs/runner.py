@@ -19,6 +19,7 @@ from penstock.jobs.foreign_errors import (
     find_reason,
     to_failed_result,
 )
+from penstock.jobs.in_flight import find_foreign_steps
 from penstock.jobs.new_record import to_new_record
 from penstock.jobs.options import JobOptions
 from penstock.jobs.runtime import Runtime
@@ -66,6 +67,7 @@ class JobRunner:
         self._pipeline = pipeline
         self._options = options
         self._earlier = earlier
+        self._foreign_steps = find_foreign_steps(pipeline)
         self._breaker = CircuitBreaker()
         self._items: WorkItems
         self._slots = asyncio.Semaphore(1)
@@ -218,7 +220,7 @@ class JobRunner:
             if item.failure is not None:
                 return item.failure
             if in_flight is not None:
-                in_flight.follow(worker, item.identity, item.context)
+                in_flight.follow(worker, item.identity, item.context, self._foreign_steps)
             return await self._pipeline.run_child(item.child, item.context)
         except BaseException as error:
             is_ours = isinstance(error, asyncio.CancelledError) and self._is_ending
@@ -260,7 +262,8 @@ class JobRunner:
         return None
 
     async def _prepare_next(self, worker: int) -> bool:
-        in_flight = self._options.in_flight if self._pipeline.is_multiplier else None
+        is_suspect = self._pipeline.is_multiplier and 1 in self._foreign_steps
+        in_flight = self._options.in_flight if is_suspect else None
         try:
             if in_flight is not None:
                 in_flight.enter_multiplier(worker)

@@ -15,6 +15,17 @@ Waiter = asyncio.Future[None]
 """Done when what it stands for is written; has the error when that failed."""
 
 
+class RecordWaiter(asyncio.Future[None]):
+    """A waiter whose task is told of its own cancellation only when the outcome is known.
+
+    A future that refuses to be cancelled does that: the task takes its cancellation when it wakes.
+    """
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Do nothing."""
+        return False
+
+
 @dataclass(slots=True)
 class Group:
     """Records, calls and updates of jobs for one transaction, and who waits for it."""

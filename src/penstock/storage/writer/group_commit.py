@@ -21,7 +21,7 @@ from penstock.storage.records.rows import to_row
 from penstock.storage.records.seed_fields import find_key, to_value
 from penstock.storage.refusals import is_refusal
 from penstock.storage.tables import to_iso8601
-from penstock.storage.writer.group import Group, Waiter
+from penstock.storage.writer.group import Group, RecordWaiter, Waiter
 from penstock.storage.writer.sinks import make_sink
 
 logger = logging.getLogger("penstock.storage")
@@ -97,7 +97,7 @@ class Writer(AsyncResource):
             raise SerializationError(
                 f"The record cannot be stored: {describe_failure(error)}.", {"error": type(error).__name__}
             ) from error
-        waiter = self._add_waiter()
+        waiter = self._add_waiter(RecordWaiter)
         if key is not None and fields is not None:
             self._next.seed_fields[key] = fields
         self._next.records.append(row)
@@ -129,11 +129,11 @@ class Writer(AsyncResource):
         self._next.flush_waiters.append(waiter)
         await waiter
 
-    def _add_waiter(self) -> Waiter:
+    def _add_waiter(self, kind: type[Waiter] = asyncio.Future) -> Waiter:
         if self._task is None or self._closing:
             raise StorageError("The writer is closed: use `async with Writer(storage)`.")
         self._restart_if_ended()
-        waiter: Waiter = self._task.get_loop().create_future()
+        waiter = kind(loop=self._task.get_loop())
         if not self._urgent.is_set():
             self._wake.set()
             self._urgent.set()

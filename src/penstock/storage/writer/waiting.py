@@ -8,17 +8,13 @@ from penstock.storage.writer.group import Waiter
 
 
 async def wait_until_settled(waiter: Waiter) -> bool:
-    """Return when what ``waiter`` stands for is written or has failed, even if this task is cancelled.
+    """Return when a record is written, even if this task is cancelled: the result is whether it was.
 
-    The result is whether it was. Raises the waiter's StorageError.
+    ``waiter`` is that of ``Writer.add_record``. Raises its StorageError.
     """
-    is_cancelled = False
-    while not waiter.done():
-        try:
-            await asyncio.shield(waiter)
-        except asyncio.CancelledError:
-            is_cancelled = True
-        except Exception:  # raised below
-            break
-    waiter.result()
-    return is_cancelled
+    try:
+        await waiter
+    except asyncio.CancelledError:
+        waiter.result()
+        return True
+    return False
