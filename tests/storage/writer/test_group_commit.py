@@ -151,7 +151,7 @@ async def test_a_writer_that_cannot_be_opened_leaves_no_thread(tmp_path: Path) -
         (tmp_path / "a.db").unlink()
         (tmp_path / "a.db").mkdir()
 
-        with pytest.raises(StorageError, match="cannot be opened"):
+        with pytest.raises(StorageError, match="was replaced by another file"):
             await Writer(storage).open()
         assert not await _threads_that_stay()
 
