@@ -18,6 +18,7 @@ from penstock.errors import BadInputError, TooLargeError
 from penstock.seeds import Seed, UnusableSeed, UploadReader, open_seeds, parse_upload
 from penstock.seeds.formats.text import read_lines
 from penstock.seeds.limits import MAX_COLUMNS, MAX_JSON_ITEMS, MAX_SEED_BYTES, MAX_SEED_VALUES
+from penstock.seeds.upload_check import check_upload
 from support.seed_files import refusal, write
 
 MEGABYTE = 1024 * 1024
@@ -54,7 +55,6 @@ async def test_an_upload_that_unpacks_to_gigabytes_or_millions_of_rows_is_refuse
     ("name", "content"),
     [
         ("s.jsonl.gz", b'{"text": "%s"}\n' % (b"a" * MEGABYTE) * 120),
-        ("s.csv.gz", b"n\n" + b"1\n" * 500_001),
         ("s.md.gz", b"a" * 70 * MEGABYTE),
         ("s.jsonl.gz", b'{"text": "%s"}\n' % (b"a" * 40 * MEGABYTE)),
         ("s.csv.gz", b'text\n"' + (b"a" * 1000 + b"\n") * 35_000),
@@ -65,6 +65,12 @@ async def test_a_compressed_upload_is_limited_by_what_it_unpacks_to(name: str, c
 
     with pytest.raises(BadInputError, match=r"accepted|larger than|longer than"):
         await UploadReader().read(name, packed)
+
+
+def test_an_upload_has_a_limited_number_of_seeds() -> None:
+    with pytest.raises(TooLargeError, match="more than the 500,000 seeds"):
+        for _ in check_upload(itertools.repeat(Seed({})), "s.csv", 10**9):
+            pass
 
 
 async def test_the_seeds_of_an_upload_are_the_same_wherever_it_is_read() -> None:
