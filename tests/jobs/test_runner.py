@@ -185,13 +185,17 @@ async def test_the_output_is_text_and_anything_else_is_json(settings: Settings) 
     assert (await read_records(settings))[0].output == '{"ä":[1,true,null]}'
 
 
-async def test_a_value_that_is_no_json_does_not_stop_the_record(settings: Settings, tmp_path: Path) -> None:
+async def test_a_value_that_is_no_json_fails_its_record_and_not_the_run(
+    settings: Settings, tmp_path: Path
+) -> None:
     pipeline = build({"type": "Odd", "config": {"kind": "object"}})
 
     report = await run(pipeline, numbered(1), settings, tmp_path / "out.jsonl")
 
-    assert report.generated == 1
-    assert "object object" in (await read_records(settings))[0].output
+    assert (report.status, report.generated, report.failed) == (JobStatus.COMPLETED, 0, 1)
+    record = (await read_records(settings))[0]
+    assert record.error is not None
+    assert "the output 'r' is an object of the class object" in record.error["error"]
 
 
 async def test_a_block_that_raises_cancelled_is_a_failed_record(settings: Settings) -> None:
