@@ -348,3 +348,14 @@ def test_requests_that_a_transport_repeats_count_as_retries() -> None:
         assert await provider.ask() == (ANSWER, 2)
 
     run_in_virtual_time(story)
+
+
+def test_a_refused_key_is_named_as_the_provider_names_it() -> None:
+    async def story(clock: Clock) -> None:
+        provider = Provider(clock, Failure(Kind.SETUP, "401: no", 401))
+        provider.label = "deepseek/x"
+
+        with pytest.raises(LLMSetupError, match="check LLM_API_KEY or DEEPSEEK_API_KEY"):
+            await provider.ask()
+
+    run_in_virtual_time(story)

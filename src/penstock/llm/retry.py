@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.errors import LLMError, LLMRefusedError, LLMSetupError, LLMUnavailableError
 from penstock.llm.limiter import Limiter
+from penstock.llm.provider_keys import family, key_names
 from penstock.llm.time_limits import running_clock
 from penstock.llm.transports.base import Answer, Failure, Kind, Send, Timeouts
 
@@ -114,9 +115,9 @@ def _to_refusal(failure: Failure, label: str) -> LLMRefusedError:
 
 
 _SETUP_HINTS = {
-    401: "; check LLM_API_KEY",
+    401: "; check {key}",
     402: "; check the account at the provider",
-    403: "; check LLM_API_KEY and what it may use",
+    403: "; check {key} and what it may use",
     404: "; check the model's name and LLM_ENDPOINT",
     405: "; check LLM_ENDPOINT",
     429: "; check the plan and the quota at the provider",
@@ -125,7 +126,8 @@ _SETUP_HINTS = {
 
 def _to_setup_error(failure: Failure, label: str, longest_wait: float) -> LLMSetupError:
     what = "cannot be asked" if failure.status is None else "refused the request"
-    message = f"{label} {what} ({failure.text}){_SETUP_HINTS.get(failure.status or 0, '')}"
+    hint = _SETUP_HINTS.get(failure.status or 0, "").replace("{key}", _name_key(label))
+    message = f"{label} {what} ({failure.text}){hint}"
     if failure.kind is Kind.PROTOCOL:
         message = f"{label} cannot be asked ({failure.text})"
     elif failure.kind is not Kind.SETUP:
@@ -134,6 +136,12 @@ def _to_setup_error(failure: Failure, label: str, longest_wait: float) -> LLMSet
             f"LLM_LONGEST_WAIT ({longest_wait:.0f} s); start again when it takes requests"
         )
     return LLMSetupError(message, detail={"model": label, "status": failure.status, "body": failure.body})
+
+
+def _name_key(label: str) -> str:
+    """The variables of which one holds the key that a provider was sent."""
+    provider = family(label.partition("/")[0])
+    return "LLM_API_KEY" if provider == "openai" else f"LLM_API_KEY or {key_names(provider)[0]}"
 
 
 def _to_unavailable(failure: Failure, label: str, tries: int) -> LLMError:
