@@ -13,7 +13,6 @@ from penstock.cli.output import print_message
 from penstock.descriptors import raise_limit
 from penstock.errors import PipelineError
 from penstock.settings import get_settings
-from penstock.user_output import user_output
 
 _GC_THRESHOLDS = (50_000, 20, 50)
 """Allocations before each of the garbage collector's three generations is examined."""
@@ -36,8 +35,7 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     _configure_log(debug=get_settings().debug)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    with user_output():
-        return event_loop.run(coroutine, print_message)
+    return event_loop.run(coroutine, print_message)
 
 
 def _configure_log(*, debug: bool) -> None:

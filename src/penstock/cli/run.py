@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from penstock.entities import JobStatus
 from penstock.errors import InternalError
 from penstock.event_loop import current_stop_signals
 from penstock.settings import MOST_IN_FLIGHT, get_settings
+from penstock.user_output import user_output
 
 if TYPE_CHECKING:
     from penstock.jobs.options import RunOptions
@@ -175,12 +176,24 @@ def run_to_end(
 
     ``inputs`` are the files that the run reads.
     """
+    options = replace(options, output=_find_output(options.output))
     try:
-        return run_async(_run(pipeline, seeds, options, quiet=quiet, inputs=inputs))
+        with user_output():
+            return run_async(_run(pipeline, seeds, options, quiet=quiet, inputs=inputs))
     except asyncio.CancelledError as error:  # signals do not come here
         raise InternalError(
             "A block, or a library of it, has cancelled the run; start the same run again: it continues."
         ) from error
+
+
+def _find_output(output: Path | None) -> Path | None:
+    """The output as it is called while users' code cannot write to standard output; raises BadInputError."""
+    from penstock.jobs.output_files import find_output_files
+
+    if output is None:
+        return None
+    find_output_files(output)
+    return output.resolve() if output.exists() and not output.is_file() else output
 
 
 async def _run(
