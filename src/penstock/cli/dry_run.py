@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from penstock.cli.output import format_money, print_json, print_result
 from penstock.settings import get_settings
+from penstock.user_output import user_output
 
 if TYPE_CHECKING:
     from penstock.jobs.dry_run import DryRun
@@ -24,7 +25,8 @@ def show_dry_run(pipeline: Pipeline, seeds: SeedSource, *, limit: int | None, as
     """Print the prompts of the first seeds and an estimate of the whole run; no model is called."""
     from penstock.jobs.dry_run import estimate
 
-    dry_runs = asyncio.run(_run_samples(pipeline, seeds))
+    with user_output():
+        dry_runs = asyncio.run(_run_samples(pipeline, seeds))
     records = min(limit or 10**12, seeds.total if seeds.total is not None else len(dry_runs))
     expected = estimate(pipeline, dry_runs, records, get_settings())
     if as_json:
