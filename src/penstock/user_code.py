@@ -18,6 +18,8 @@ from typing import Any
 MAX_MESSAGE = 4000
 """The longest text of an exception that is kept."""
 CANCELLED = "it was cancelled (CancelledError), but not by penstock"
+_SIGNAL_MODULES = frozenset({"asyncio.runners", "penstock.cli.interrupts"})
+"""Modules whose handlers of SIGINT raise KeyboardInterrupt by ``raise``."""
 _MAX_IN_GROUP = 3
 """How many exceptions of a group are named."""
 
@@ -71,7 +73,7 @@ def _is_cancelled(*, apart: bool) -> bool:
 def is_signal(error: BaseException) -> bool:
     """Whether ``error`` is the KeyboardInterrupt of a signal, rather than one that code has raised itself.
 
-    Python's handler of SIGINT raises it between two instructions, and asyncio's from a function of its own;
+    Python's handler of SIGINT raises it between two instructions, others in functions of their own;
     code that raises one itself does so by ``raise``.
     """
     if not isinstance(error, KeyboardInterrupt):
@@ -79,20 +81,20 @@ def is_signal(error: BaseException) -> bool:
     if threading.current_thread() is not threading.main_thread():
         return False
     handler = signal.getsignal(signal.SIGINT)
-    if handler is not signal.default_int_handler and not _is_handler_of_asyncio(handler):
+    if handler is not signal.default_int_handler and not _raises_interrupts(handler):
         return False
     frame, instruction = find_origin(error.__traceback__)
     if frame is None:
         return False
     return (
-        frame.f_globals.get("__name__") == "asyncio.runners"
+        frame.f_globals.get("__name__") in _SIGNAL_MODULES
         or dis.opname[frame.f_code.co_code[instruction]] != "RAISE_VARARGS"
     )
 
 
-def _is_handler_of_asyncio(handler: Any) -> bool:
-    function = getattr(handler, "func", None)
-    return getattr(function, "__module__", None) == "asyncio.runners"
+def _raises_interrupts(handler: Any) -> bool:
+    function = getattr(handler, "func", handler)
+    return getattr(function, "__module__", None) in _SIGNAL_MODULES
 
 
 def find_origin(traceback: TracebackType | None) -> tuple[FrameType | None, int]:

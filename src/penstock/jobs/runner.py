@@ -173,12 +173,18 @@ class JobRunner:
         slots = max(1, min(slots, MOST_IN_FLIGHT))
         for _ in range(slots - 1):
             self._slots.release()
-        for number in range(1, _WORKERS_PER_SLOT * slots):
+        for number in range(1, self._count_workers(slots)):
             if number % _WORKERS_AT_ONCE == 0:
                 await asyncio.sleep(0)  # they begin, and end at once when nothing is left to do
             if not self._may_begin or any(worker.done() for worker in self._workers[-_WORKERS_AT_ONCE:]):
                 break
             self._workers.append(group.create_task(self._work(len(self._workers))))
+
+    def _count_workers(self, slots: int) -> int:
+        """How many workers are of use: no more than there are records, where their number is known."""
+        workers = _WORKERS_PER_SLOT * slots
+        total = self.progress.total
+        return workers if total is None or self._pipeline.is_multiplier else min(workers, total)
 
     async def _drop_deferred(self) -> None:
         """After a stop, wait until no record is left that does more than wait for its provider."""
