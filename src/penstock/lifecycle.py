@@ -78,6 +78,16 @@ async def background_task(
         await asyncio.gather(task, return_exceptions=True)
 
 
+def undo_cancellation(task: asyncio.Task[Any] | None, before: int) -> None:
+    """Take back what a TaskGroup that has ended by errors asked of the task around it.
+
+    Python before 3.13 leaves that request when the task was waiting for the end of the group; ``before`` is
+    what ``task.cancelling()`` was. Timeouts of Python 3.11.2 would take it for a cancellation.
+    """
+    while task is not None and task.cancelling() > before:
+        task.uncancel()
+
+
 def describe_failure(error: BaseException | None) -> str:
     """Why a task ended, in a few words; None is a cancellation."""
     if error is None:

@@ -24,7 +24,7 @@ from penstock.jobs.new_record import to_new_record
 from penstock.jobs.options import JobOptions
 from penstock.jobs.runtime import Runtime
 from penstock.jobs.work_items import EarlierWork, WorkItem, WorkItems
-from penstock.lifecycle import background_task
+from penstock.lifecycle import background_task, undo_cancellation
 from penstock.seeds import Seed, UnusableSeed
 from penstock.settings import MOST_IN_FLIGHT
 from penstock.storage.entities import Job, NewRecord
@@ -97,6 +97,7 @@ class JobRunner:
         """
         self._items = WorkItems(self._pipeline, seeds, self._options, self._earlier, self._runtime.journal)
         self._owner = asyncio.current_task()
+        cancelled_before = self._owner.cancelling() if self._owner is not None else 0
         reason: BaseException | None = None
         async with background_task(self._drop_deferred(), "end of waiting records", self.abort):
             try:
@@ -105,6 +106,7 @@ class JobRunner:
                         await self._start_workers(group)
             except BaseExceptionGroup as errors:
                 reason = find_reason(errors)
+                undo_cancellation(self._owner, cancelled_before)
         if reason := reason or self._abort_reason:
             raise reason
         if self._may_begin and (not self._reached_end or self._begun != self._accounted):

@@ -9,6 +9,7 @@ from typing import Any
 from penstock import llm
 from penstock.entities import ExecutionResult
 from penstock.errors import BadInputError, PipelineError
+from penstock.lifecycle import undo_cancellation
 from penstock.seeds.model import split_seed
 from penstock.workflow.run_context import RunContext
 
@@ -40,10 +41,13 @@ async def run_seeds(
             context = RunContext(sample=sample, journal=journal)
             results[index] = [result async for result in stream(variables, context)]
 
+    owner = asyncio.current_task()
+    cancelled_before = owner.cancelling() if owner is not None else 0
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(concurrency, len(samples))):
                 group.create_task(work())
     except ExceptionGroup as errors:  # no except*: Python 3.11.2 puts what is raised there into a group again
+        undo_cancellation(owner, cancelled_before)
         raise (errors.subgroup(PipelineError) or errors).exceptions[0] from None
     return [result for made in results for result in made]
