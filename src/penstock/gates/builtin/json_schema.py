@@ -12,6 +12,7 @@ from penstock.gates.messages import shorten
 from penstock.gates.part_gate import BasePartGate
 from penstock.gates.parts import ABSENT
 from penstock.json_schema import MASK, SchemaError, TooMuchWorkError, Violation, compile_schema
+from penstock.serialization import MAX_DEPTH, is_nested_too_deep
 from penstock.stoppable import wait_in_thread
 
 _MAX_FINDINGS = 8
@@ -55,7 +56,7 @@ class JSONSchemaGate(BasePartGate):
         """The verdict, with a finding for each of the first eight errors; may take some seconds."""
         verdict = self._judge(parts, self._validator.find_at_once)
         if verdict is None:
-            verdict = self._judge(parts, self._validator.find_in_child)
+            verdict = self._judge(parts, self._find_in_child)
         assert verdict is not None
         return verdict
 
@@ -80,6 +81,11 @@ class JSONSchemaGate(BasePartGate):
         except (ValueError, TypeError) as error:  # nested too deep, keys that are not text
             return self.reject(parts, f"{NOT_JSON}: {error}", expected="JSON")
         return None if found is None else self.verdict(*self._report(found, value, parts, nested=nested))
+
+    def _find_in_child(self, value: Any, most: int) -> Sequence[Violation]:
+        if is_nested_too_deep(value):  # what Python itself can send depends on its version
+            raise ValueError(f"it has more than {MAX_DEPTH} levels")
+        return self._validator.find_in_child(value, most)
 
     def _takes_text(self) -> bool:
         """Whether the schema allows text, which is then not read as JSON."""
