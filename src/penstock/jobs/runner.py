@@ -184,9 +184,8 @@ class JobRunner:
 
     def _count_workers(self, slots: int) -> int:
         """How many workers are of use: no more than there are records, where their number is known."""
-        workers = _WORKERS_PER_SLOT * slots
-        total = self.progress.total
-        return workers if total is None or self._pipeline.is_multiplier else min(workers, total)
+        total = None if self._pipeline.is_multiplier else self.progress.total
+        return _WORKERS_PER_SLOT * slots if total is None else min(_WORKERS_PER_SLOT * slots, total)
 
     async def _drop_deferred(self) -> None:
         """After a stop, wait until no record is left that does more than wait for its provider."""
